@@ -1,0 +1,1 @@
+"""Pure functions: a table's frame → the data of a picture → plotly figures. One module a subject."""

@@ -1,0 +1,121 @@
+"""Assembles the page of a run: one HTML file that works from disk without a network."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import plotly.offline
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dashboards.blocks import Section
+from dashboards.sections import accuracy, rejection, robustness, search, settings, training, verdict
+from dashboards.summary import View, make_view
+from dashboards.tables import Run, read_run
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+#: The sections in the order of the page.
+SECTIONS: tuple[Callable[[View], Section | None], ...] = (
+    verdict.verdict_section,
+    verdict.claims_section,
+    verdict.arms_section,
+    verdict.forest_section,
+    accuracy.classes_section,
+    accuracy.posthoc_section,
+    robustness.robustness_section,
+    rejection.roc_section,
+    rejection.rejection_section,
+    rejection.calibration_section,
+    search.search_section,
+    search.parameters_section,
+    search.sensitivity_section,
+    training.training_section,
+    training.cost_section,
+    training.other_section,
+    settings.settings_section,
+    settings.notes_section,
+    settings.failed_section,
+)
+
+
+def build(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the page of a run and return where it is.
+
+    Args:
+        run_dir: the run directory; only its parquet tables, verdict.json and study.json are read.
+        out: the file to write; `dashboard.html` in the run directory by default. It is replaced in one step, so that
+            a reader sees the old page or the new one, never a part.
+
+    Raises:
+        TableError: the directory or its study.json is missing, or a table is not what it should be.
+    """
+    target = Path(out) if out is not None else Path(run_dir) / "dashboard.html"
+    write_atomically(target, render(read_run(Path(run_dir))))
+    return target
+
+
+def render(run: Run) -> str:
+    """Return the page of a run as HTML text."""
+    view = make_view(run)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = embedded
+    study = run.study
+    facts = [study.get(name) for name in ("task", "dataset", "model", "preset")]
+    facts.append(str(study.get("created") or "").replace("T", " ")[:16])
+    return environment.get_template("page.html").render(
+        title=str(study.get("name") or run.directory.name),
+        facts=[str(fact) for fact in facts if fact],
+        warning=_unfinished(run),
+        sections=[section for section in (make(view) for make in SECTIONS) if section is not None],
+        style=_static("style.css"),
+        script=_static("page.js"),
+        plotly=plotly.offline.get_plotlyjs(),
+    )
+
+
+def embedded(value: object) -> str:
+    r"""Return a value, or a plotly figure, as JSON that may stand in a script element.
+
+    The characters <, > and & are written as \u003c, \u003e and \u0026, so that no text of a run can end the
+    element.
+    """
+    text = json.dumps(value, ensure_ascii=False) if not hasattr(value, "to_json") else str(value.to_json())
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _static(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _unfinished(run: Run) -> str:
+    """Say that a run is not complete, "" if it is or says nothing about it."""
+    status = str(run.study.get("status") or "")
+    if status in ("", "complete"):
+        return ""
+    cells = dict(run.study.get("cells") or {})
+    count = f": {cells.get('complete')} of {cells.get('asked')} cells are there" if cells else ""
+    return f"This run is {status}{count}. What follows is what it has so far."

@@ -1,0 +1,89 @@
+"""What several sections need: reasons for n/a, and tables of mean ± sd."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import pandas as pd
+
+from dashboards.blocks import Cell, Column, Table, loss_cell, number_cell, text_cell
+from dashboards.style import unit, with_sd
+from dashboards.summary import View, in_order, pick
+
+#: Names of metrics as the field writes them.
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "fpr95": "FPR95",
+    "fpr95_ood": "FPR95 (out as positive)",
+    "aupr_in": "AUPR-in",
+    "aupr_out": "AUPR-out",
+    "oscr": "OSCR",
+    "aurc": "AURC",
+    "augrc": "AUGRC",
+    "ece": "ECE",
+    "nll": "NLL",
+    "brier": "Brier",
+}
+
+Measure = tuple[str, Mapping[str, Hashable]]
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name for a reader."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def missing_table(view: View, table: str, what: str) -> str:
+    """Say why there is nothing to show: the table was never written, or it has no such rows."""
+    if table in view.run.absent:
+        return f"not run (the run has no {table}.parquet)"
+    return f"not run ({table}.parquet has no rows of {what})"
+
+
+def measures_table(
+    key: str,
+    caption: str,
+    summary: pd.DataFrame,
+    index: Sequence[str],
+    measures: Sequence[Measure],
+    order: Mapping[str, Sequence[str]],
+    folded: bool = False,
+) -> Table:
+    """Make a table with a row for each value of the `index` columns and a column "mean ± sd" for each measure.
+
+    `summary` has the index columns and metric, mean, sd; a measure is a heading and the column values that select it;
+    `order` gives the order of an index column's values. Measures that no row has are left out.
+    """
+    used = [(title, chosen) for title, chosen in measures if pick(summary, **chosen)["mean"].notna().any()]
+    rows = []
+    names = {"slice": "score", "dataset": "set"}
+    for values, part in _groups(summary, index, order):
+        cells = [
+            loss_cell(value) if name == "loss" else text_cell(value) for name, value in zip(index, values, strict=True)
+        ]
+        found = [pick(part, **chosen) for _, chosen in used]
+        if any(len(rows_) for rows_ in found):
+            rows.append([*cells, *(_mean_cell(rows_) for rows_ in found)])
+    columns = [Column(names.get(name, name)) for name in index]
+    for title, chosen in used:
+        columns.append(Column(title + unit(str(chosen["metric"])), numeric=True, hint="mean ± sd over replicates"))
+    frame = summary[[name for name in summary.columns if name != "probe"]]
+    return Table(key, caption, columns, rows, frame, folded)
+
+
+def _groups(
+    summary: pd.DataFrame, index: Sequence[str], order: Mapping[str, Sequence[str]]
+) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    places = {name: in_order(summary, name, order.get(name, ())) for name in index}
+    groups = [
+        (tuple(str(value) for value in (key if isinstance(key, tuple) else (key,))), part)
+        for key, part in summary.groupby(list(index), sort=False)
+    ]
+    return sorted(
+        groups, key=lambda group: [places[name].index(value) for name, value in zip(index, group[0], strict=True)]
+    )
+
+
+def _mean_cell(rows: pd.DataFrame) -> Cell:
+    if not len(rows):
+        return number_cell("", None)
+    row = rows.iloc[0]
+    return number_cell(with_sd(row["mean"], row["sd"], str(row["metric"])), row["mean"])

@@ -1,0 +1,3 @@
+"""HEM."""
+
+from hem.functional import *

@@ -1,0 +1,207 @@
+"""Margin losses (HEM and multi-class margin) with their gradient, without a copy of large logits.
+
+    e_j = max(0, z_j − z_y + μ) for j ≠ y,  e_y = 0,  H = {j : e_j ≥ level and e_j > 0}
+
+    HEM   level = mean_j e_j    ℓ = Σ_H e_j / |H|    ∂ℓ/∂z_j = 1/|H| on H,  −1 at y
+    MM    level = 0             ℓ = Σ_H e_j / C      ∂ℓ/∂z_j = 1/C on H,    −|H|/C at y
+
+"e_j ≥ level and e_j > 0" is one comparison, e_j ≥ max(level, smallest normal number of float32).
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from hem._blocks import BLOCK, flat, pieces, scratch_like
+from hem._inputs import Reduction, compute_dtype, split_target
+from hem._reduce import reduce_rows
+
+TINY = torch.finfo(torch.float32).tiny
+# Numbers as tensors: from a Python number every operation makes one, half of its time on a small batch.
+_TINY = torch.tensor(TINY, dtype=torch.float32, device="cpu")
+_ONE = torch.ones((), dtype=torch.float32, device="cpu")
+_SIZES = torch.arange(1025, dtype=torch.float32, device="cpu").unbind()
+
+
+class MeanErrors(torch.autograd.Function):
+    """The mean loss in as few operations as possible, for a batch of one block, nothing ignored, no class weights.
+
+    The forward pass leaves the gradient behind, the backward pass multiplies it by a number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, margin: float | Tensor, hard: bool) -> Tensor:  # noqa: ANN401
+        y = target.unsqueeze(1)
+        shift = logits.gather(1, y)
+        if isinstance(margin, Tensor):
+            shift.sub_(margin.take(y))
+        else:
+            shift.sub_(_ONE, alpha=margin)
+        difference = logits - shift
+        e = difference.relu().scatter_(1, y, 0.0)
+        if hard:
+            classes = logits.shape[1]
+            size = _SIZES[classes] if classes < len(_SIZES) else e.new_tensor(classes)
+            # Adding the smallest number is max(·, smallest number) wherever it can be told.
+            level = torch.addcdiv(_TINY, e.sum(1, True), size)
+            errors = torch.ge(e, level, out=difference)
+            count = errors.sum(1, True)
+            # |H| times the number of samples in error; tiny where H is empty, to divide 0.
+            scale = torch.addcmul(_TINY, torch.linalg.vector_norm(count, 0), count)
+        else:
+            errors = torch.sign(e, out=difference)
+            count = errors.sum(1, True)
+            scale = e.new_tensor(e.numel())
+        gradient = errors.scatter_(1, y, count.neg_()).div_(scale)
+        ctx.save_for_backward(gradient)
+        return e.mul_(gradient).sum()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        return ctx.saved_tensors[0] * upstream, None, None, None
+
+
+class RowErrors(torch.autograd.Function):
+    """Per-sample losses (N, ...) and |H| (N, ...), for logits of any size, dtype and layout.
+
+    Nothing of the logits' size is kept: the backward pass compares them with the saved levels again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        logits: Tensor,
+        index: Tensor,
+        margin: float | Tensor,
+        hard: bool,
+    ) -> tuple[Tensor, Tensor]:
+        z = flat(logits)
+        height, classes, width = z.shape
+        y = index.reshape(height, 1, width)
+        margins = margin.reshape(y.shape) if isinstance(margin, Tensor) else margin
+        dtype = compute_dtype(logits)
+        shift, level, count, total = (y.new_empty(y.shape, dtype=dtype) for _ in range(4))
+        scratch: tuple[Tensor, Tensor] | None = None
+        for piece in pieces(z):
+            scratch = scratch or (scratch_like(z, piece, dtype), scratch_like(z, piece, dtype))
+            work = (piece.first(scratch[0]), piece.first(scratch[1]))
+            own = piece.of(margins) if isinstance(margins, Tensor) else margins
+            rows = (piece.of(shift), piece.of(level), piece.of(count), piece.of(total))
+            _fill(piece.of(z), piece.of(y), own, hard, work, rows)
+        divisor = count.clamp_min(1.0) if hard else torch.full_like(count, classes)
+        ctx.save_for_backward(logits, y, shift, level, count, divisor)
+        ctx.mark_non_differentiable(count)
+        return total.div_(divisor).view(index.shape), count.view(index.shape)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        if upstream.requires_grad:  # a second derivative is asked for: the loss is linear, its slope a constant
+            slope = _slope(torch.ones_like(upstream), *ctx.saved_tensors)
+            return slope * upstream.unsqueeze(1), None, None, None
+        return _slope(upstream, *ctx.saved_tensors), None, None, None
+
+
+def _fill(
+    z: Tensor,
+    y: Tensor,
+    margin: float | Tensor,
+    hard: bool,
+    scratch: tuple[Tensor, Tensor],
+    rows: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    """Compute one block: z (n, C, p) in; shift, level, count, total (n, 1, p) out."""
+    e, errors = scratch
+    shift, level, count, total = rows
+    e.copy_(z)
+    torch.gather(e, 1, y, out=shift).sub_(margin)
+    e.sub_(shift).clamp_min_(0.0).scatter_(1, y, 0.0)
+    if hard:
+        torch.sum(e, 1, keepdim=True, out=level).div_(z.shape[1]).clamp_min_(TINY)
+    else:
+        level.fill_(TINY)
+    torch.ge(e, level, out=errors)
+    torch.sum(errors, 1, keepdim=True, out=count)
+    torch.sum(e.mul_(errors) if hard else e, 1, keepdim=True, out=total)
+
+
+@torch.no_grad()
+def _slope(
+    upstream: Tensor, logits: Tensor, y: Tensor, shift: Tensor, level: Tensor, count: Tensor, divisor: Tensor
+) -> Tensor:
+    """Return the gradient of Σ upstream · ℓ by the logits, in their dtype and layout."""
+    z = flat(logits)
+    scale = upstream.reshape(y.shape)
+    push = scale / divisor
+    pull = (count / divisor).mul_(scale).neg_()
+    gradient = torch.empty_like(z)
+    narrow = z.dtype is not shift.dtype
+    scratch: Tensor | None = None
+    for piece in pieces(z):
+        out = work = piece.of(gradient)
+        if narrow:
+            scratch = scratch_like(z, piece, shift.dtype) if scratch is None else scratch
+            work = piece.first(scratch)
+        torch.sub(piece.of(z), piece.of(shift), out=work).ge_(piece.of(level)).mul_(piece.of(push))
+        work.scatter_(1, piece.of(y), piece.of(pull))
+        if narrow:
+            out.copy_(work)
+    return gradient.view(logits.shape)
+
+
+def row_errors_plain(logits: Tensor, index: Tensor, margin: float | Tensor, hard: bool) -> tuple[Tensor, Tensor]:
+    """Return the same as ``RowErrors`` in operations that a compiler can fuse; it never stores the one-hot mask."""
+    z = logits.to(compute_dtype(logits))
+    classes = z.shape[1]
+    numbers = torch.arange(classes, device=z.device).view(-1, *[1] * (z.dim() - 2))
+    at_target = numbers == index.unsqueeze(1)
+    target_logit = torch.where(at_target, z, 0.0).sum(1, keepdim=True)
+    own_margin = margin.unsqueeze(1) if isinstance(margin, Tensor) else margin
+    e = torch.where(at_target, 0.0, (z - (target_logit - own_margin)).clamp_min(0.0))
+    level = e.detach().sum(1, keepdim=True).div(classes).clamp_min(TINY) if hard else TINY
+    errors = e.detach() >= level
+    count = errors.sum(1, dtype=z.dtype)
+    total = torch.where(errors, e, 0.0).sum(1)
+    return total / (count.clamp_min(1.0) if hard else float(classes)), count
+
+
+def margin_loss(
+    logits: Tensor,
+    target: Tensor,
+    margin: float | Tensor,
+    hard: bool,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    process_group: dist.ProcessGroup | None,
+) -> Tensor:
+    """Return HEM (hard) or MM; all arguments fit together."""
+    if reduction == "mean" and weight is None and process_group is None and _fits_one_block(logits, ignore_index):
+        try:
+            return cast(Tensor, MeanErrors.apply(logits, target, margin, hard))
+        except (IndexError, RuntimeError) as error:
+            # Targets to ignore, or wrong ones: the way below tells them apart.
+            if "out of bounds" not in str(error):
+                raise
+    index, valid = split_target(target, logits.shape[1], ignore_index)
+    own_margin = margin.to(compute_dtype(logits))[index] if isinstance(margin, Tensor) else margin
+    if torch.compiler.is_compiling():
+        rows, count = row_errors_plain(logits, index, own_margin, hard)
+    else:
+        rows, count = RowErrors.apply(logits, index, own_margin, hard)
+    counted = valid
+    if hard:
+        counted = count > 0 if valid is None else (count > 0) & valid
+    return reduce_rows(rows, index, valid, counted, weight, reduction, process_group)
+
+
+def _fits_one_block(logits: Tensor, ignore_index: int) -> bool:
+    """Return whether ``MeanErrors`` may be tried: float32 on the CPU, where gather refuses a target to be ignored."""
+    return (
+        logits.dtype is torch.float32
+        and logits.is_cpu
+        and 0 < logits.numel() <= BLOCK
+        and not 0 <= ignore_index < logits.shape[1]
+        and not torch.compiler.is_compiling()
+    )

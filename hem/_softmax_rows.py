@@ -1,0 +1,137 @@
+"""LogitNorm's per-sample losses and DICE's class sums with their gradients, without a copy of large logits.
+
+Both need a softmax in either direction; it is computed again in the backward pass, block by block, and never stored.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hem._blocks import flat, pieces, scratch_like
+from hem._inputs import compute_dtype
+
+NORM_OFFSET = 1e-7
+
+
+class NormalisedRows(torch.autograd.Function):
+    """Per-sample −log softmax(s z)_y with s = 1 / (τ (‖z‖₂ + 1e-7)).
+
+    With p = softmax(s z), d = p − 1_y and n = ‖z‖₂: ∂/∂z = s d − z (d·z) s / (n (n + 1e-7)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, index: Tensor, tau: float) -> Tensor:  # noqa: ANN401
+        z = flat(logits)
+        y = index.reshape(z.shape[0], 1, z.shape[2])
+        dtype = compute_dtype(logits)
+        norm, log_sum, rows = (y.new_empty(y.shape, dtype=dtype) for _ in range(3))
+        scratch: tuple[Tensor, Tensor] | None = None
+        for piece in pieces(z):
+            scratch = scratch or (scratch_like(z, piece, dtype), scratch_like(z, piece, dtype))
+            u = piece.first(scratch[0]).copy_(piece.of(z))
+            square = torch.mul(u, u, out=piece.first(scratch[1]))
+            own_norm = torch.sum(square, 1, keepdim=True, out=piece.of(norm)).sqrt_()
+            u.div_((own_norm + NORM_OFFSET).mul_(tau))
+            torch.neg(u.gather(1, piece.of(y)), out=piece.of(rows)).add_(_softmax_(u, piece.of(log_sum), False))
+        ctx.save_for_backward(logits, y, norm, log_sum)
+        ctx.tau = tau
+        return rows.view(index.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        logits, y, norm, log_sum = ctx.saved_tensors
+        z = flat(logits)
+        weight = upstream.reshape(y.shape).to(norm.dtype)
+        scale = (norm + NORM_OFFSET).mul_(ctx.tau).reciprocal_()
+        # (d·z) is 0 where the norm is: the clamp only keeps 0 / 0 out.
+        inner_scale = scale / ((norm + NORM_OFFSET) * norm.clamp_min(torch.finfo(norm.dtype).tiny))
+        gradient = torch.empty_like(z)
+        scratch: tuple[Tensor, Tensor] | None = None
+        for piece in pieces(z):
+            scratch = scratch or (scratch_like(z, piece, norm.dtype), scratch_like(z, piece, norm.dtype))
+            d, product = piece.first(scratch[0]), piece.first(scratch[1])
+            own_z, own_weight = piece.of(z), piece.of(weight)
+            torch.mul(own_z, piece.of(scale), out=d).sub_(piece.of(log_sum)).exp_().mul_(own_weight)
+            d.scatter_add_(1, piece.of(y), -own_weight)
+            inner = torch.mul(d, own_z, out=product).sum(1, keepdim=True).mul_(piece.of(inner_scale))
+            torch.mul(own_z, inner, out=product)
+            torch.sub(d.mul_(piece.of(scale)), product, out=piece.of(gradient))
+        return gradient.view(logits.shape), None, None
+
+
+def normalised_rows_plain(logits: Tensor, index: Tensor, tau: float) -> Tensor:
+    """Return the same as ``NormalisedRows`` in operations that a compiler can fuse."""
+    z = logits.to(compute_dtype(logits))
+    norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
+    return F.cross_entropy(z / (tau * (norm + NORM_OFFSET)), index, reduction="none")
+
+
+class ClassSums(torch.autograd.Function):
+    """Σ p_c and Σ p_c y_c over samples, (2, C), with p = softmax(z) and y one-hot; samples that are not valid left out.
+
+    With a, b the upstream gradients of the two sums and q = a + b 1_y: ∂/∂z = p ⊙ (q − Σ_c p_c q_c).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, index: Tensor, valid: Tensor | None) -> Tensor:  # noqa: ANN401
+        z = flat(logits)
+        y = index.reshape(z.shape[0], 1, z.shape[2])
+        keep = None if valid is None else valid.reshape(y.shape)
+        dtype = compute_dtype(logits)
+        log_sum = y.new_empty(y.shape, dtype=dtype)
+        sums = y.new_zeros((2, z.shape[1]), dtype=dtype)
+        scratch: Tensor | None = None
+        for piece in pieces(z):
+            scratch = scratch_like(z, piece, dtype) if scratch is None else scratch
+            p = piece.first(scratch).copy_(piece.of(z))
+            _softmax_(p, piece.of(log_sum), True)
+            if keep is not None:
+                p.mul_(piece.of(keep).to(dtype))
+            sums[0].add_(p.sum((0, 2)))
+            sums[1].index_add_(0, piece.of(y).reshape(-1), p.gather(1, piece.of(y)).reshape(-1))
+        ctx.save_for_backward(logits, y, log_sum, *(() if keep is None else (keep,)))
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        logits, y, log_sum, *rest = ctx.saved_tensors
+        z = flat(logits)
+        by_sum = upstream[0].view(1, -1, 1)
+        by_target = upstream[1][y]
+        if rest:
+            log_sum = log_sum.masked_fill(~rest[0], torch.inf)  # p = exp(z − inf) = 0: no gradient where ignored
+        gradient = torch.empty_like(z)
+        scratch: tuple[Tensor, Tensor] | None = None
+        for piece in pieces(z):
+            scratch = scratch or (scratch_like(z, piece, log_sum.dtype), scratch_like(z, piece, log_sum.dtype))
+            p = torch.sub(piece.of(z), piece.of(log_sum), out=piece.first(scratch[0])).exp_()
+            at_target = p.gather(1, piece.of(y)).mul_(piece.of(by_target))
+            weighted = torch.mul(p, by_sum, out=piece.first(scratch[1])).scatter_add_(1, piece.of(y), at_target)
+            inner = weighted.sum(1, keepdim=True)
+            torch.sub(weighted, p.mul_(inner), out=piece.of(gradient))
+        return gradient.view(logits.shape), None, None
+
+
+def class_sums_plain(logits: Tensor, index: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the same as ``ClassSums`` in operations that a compiler can fuse; a one-hot mask is never stored."""
+    p = logits.to(compute_dtype(logits)).softmax(1)
+    if valid is not None:
+        p = torch.where(valid.unsqueeze(1), p, 0.0)
+    numbers = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.dim() - 2))
+    at_target = torch.where(numbers == index.unsqueeze(1), p, 0.0)
+    others = [dim for dim in range(p.dim()) if dim != 1]
+    return torch.stack((p.sum(others), at_target.sum(others)))
+
+
+def _softmax_(u: Tensor, log_sum: Tensor, divide: bool) -> Tensor:
+    """Fill ``log_sum`` (n, 1, p) with log Σ_c exp(u_c) and return it; replace u (n, C, p) by its softmax if asked."""
+    largest = u.amax(1, keepdim=True)
+    torch.sum(u.sub_(largest).exp_(), 1, keepdim=True, out=log_sum)
+    if divide:
+        u.div_(log_sum)
+    return log_sum.log_().add_(largest)

@@ -1,0 +1,1 @@
+"""What is searched, and nothing else: Optuna distributions, literature values and budgets, as data."""

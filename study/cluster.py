@@ -1,0 +1,68 @@
+"""Ray: start or join it, say where its dashboard is, and export the study's numbers as Ray metrics."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from study.config import Resources
+from study.errors import InputError
+
+
+def connect(resources: Resources) -> str:
+    """Start a local Ray, or join a cluster; return what a person should know about its dashboard.
+
+    Raises:
+        InputError: no cluster at the address.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=resources.address,
+                include_dashboard=None if resources.address else True,
+                logging_level=logging.INFO if resources.verbose else logging.ERROR,
+                log_to_driver=resources.verbose,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if resources.address is None:
+                raise
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"--address {resources.address}: no Ray cluster answers there ({reason})\n"
+                "allowed: the address of a running one, auto, or none to start a local one"
+            ) from error
+    url = ray._private.worker.get_dashboard_url()
+    if not url:
+        return "Ray dashboard: off"
+    token = "" if _open_access() else "  (token: ray get-auth-token)"
+    return f"Ray dashboard: http://{url}{token}"
+
+
+def _open_access() -> bool:
+    import os
+
+    return os.environ.get("RAY_AUTH_MODE", "token") == "disabled"
+
+
+class Gauges:
+    """Exports each loss's progress as Ray metrics `ray_hem_study_<name>` with tags stage and loss."""
+
+    NAMES: Mapping[str, str] = {
+        "finished": "cells finished",
+        "failed": "cells failed",
+        "best_objective": "best validation objective so far",
+    }
+
+    def __init__(self) -> None:
+        from ray.util.metrics import Gauge
+
+        self.gauges: dict[str, Any] = {
+            name: Gauge(f"hem_study_{name}", description=text, tag_keys=("stage", "loss"))
+            for name, text in self.NAMES.items()
+        }
+
+    def set(self, stage: str, loss: str, values: Mapping[str, float]) -> None:
+        """Export the values of one loss in one stage."""
+        for name, value in values.items():
+            self.gauges[name].set(value, tags={"stage": stage, "loss": loss})

@@ -1,0 +1,1 @@
+"""The rules of the comparison: replicates, the primary endpoint, claims, and the words for them."""

@@ -1,0 +1,153 @@
+"""What a study is (`StudyConfig`, recorded whole beside every result) and what it runs on (`Resources`, which is not).
+
+Everything that could change a number stands in `StudyConfig`; a resumed run takes it from its own record. `Resources`
+may differ from one resumption to the next.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from search_spaces.losses import LOSS_SPACES
+from study.errors import InputError, unknown
+
+PRESET_NAMES = ("smoke", "quick", "full", "paper")
+ATTACK_MODES = ("none", "quick", "standard", "plus")
+ARMS = ("default", "dropin", "tuned")
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not value >= low:
+        raise InputError(f"{name}: expected a number ≥ {low:g}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """One study: a task on a data set with a network, several losses, and a budget that is the same for all of them."""
+
+    task: str
+    preset: str
+    dataset: str
+    model: str
+    losses: tuple[str, ...]
+    methods: tuple[str, ...]
+    objective: str
+    """Validation metric of the search's last epoch."""
+    trials: int
+    """Trials per loss, over all replicates."""
+    replicates: int
+    """Independent (search seed, split seed, class order)."""
+    seeds: int
+    """Retrainings of each winner, with fresh seeds."""
+    epochs: int
+    rescored: int
+    """So many of a search's best trials are scored again with a fresh seed before one is named."""
+    sweep: int
+    """Points a side of the margin × learning-rate map around hem's winners; 0: none."""
+    attacks: str
+    eps: tuple[float, ...]
+    """Linf radii in units of the pixel range [0, 1]."""
+    l2_eps: tuple[float, ...]
+    """L2 radii in the same units."""
+    attack_points: int
+    """Test images under attack; 0: all of them."""
+    attack_replicates: int
+    """Replicates whose tuned models are attacked."""
+    imbalance_ratio: float | None
+    """ρ = n_max / n_min of the long tail; None: the data as they are."""
+    ood_sets: tuple[str, ...]
+    """Outside sets of the user's own, besides the built-in ones."""
+    seed: int
+    planned_seconds: float | None = None
+    """If a first training takes far longer than this, the trials are lowered for all losses alike."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("replicates", 1), ("seeds", 1), ("epochs", 1), ("rescored", 1), ("seed", 0)):
+            _at_least(f"--{name}", getattr(self, name), low)
+        if self.trials < 2 * self.replicates:
+            raise InputError(
+                f"--trials: {self.trials} per loss over {self.replicates} replicates: fewer than 2 trials a search\n"
+                f"allowed: at least {2 * self.replicates}, or fewer --replicates"
+            )
+        if self.trials % self.replicates:
+            raise InputError(
+                f"--trials: {self.trials} per loss cannot be divided equally over {self.replicates} replicates\n"
+                f"allowed: multiples of {self.replicates}, as {self.trials // self.replicates * self.replicates}"
+            )
+        if self.attacks not in ATTACK_MODES:
+            raise unknown("--attacks", self.attacks, ATTACK_MODES)
+        for eps in self.eps:
+            if not 0 <= eps <= 1:
+                raise InputError(f"--eps: expected radii in the pixel range [0, 1], got {eps:g}")
+        if self.attacks != "none" and not self.radii:
+            raise InputError("--eps: expected at least one radius, got none; or ask for --attacks none")
+        _at_least("--attack-points", self.attack_points, 0)
+        if self.imbalance_ratio is not None:
+            _at_least("--imbalance-ratio", self.imbalance_ratio, 1)
+        for name in ("losses", "methods", "ood_sets"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise InputError(f"--{name.replace('_', '-')}: each name once, got {' '.join(values)}")
+        if not self.losses:
+            raise InputError("--losses: expected at least one loss")
+        for loss in self.losses:
+            if ":" not in loss and loss not in LOSS_SPACES:
+                raise unknown("loss", loss, [*LOSS_SPACES, "package.module:Name"])
+
+    @property
+    def trials_per_search(self) -> int:
+        """Trials of one (method, loss, replicate)."""
+        return self.trials // self.replicates
+
+    @property
+    def radii(self) -> tuple[tuple[str, float], ...]:
+        """(norm, ε) of every attack."""
+        return (*(("Linf", eps) for eps in self.eps), *(("L2", eps) for eps in self.l2_eps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StudyConfig":
+        """Return the config that `to_dict` (through JSON) came from."""
+        known = {field.name for field in fields(cls)}
+        extra = sorted(set(values) - known)
+        if extra:
+            raise InputError(f"the run's configuration has fields this version does not know: {', '.join(extra)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the study runs on."""
+
+    address: str | None = None
+    """Ray cluster: an address, or "auto"; None starts a local one."""
+    max_concurrent: int = 0
+    """Trainings at a time; 0: as many as the cluster has room for."""
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    workers_per_trial: int = 1
+    """Data-parallel ranks of one training, through Ray Train."""
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    trial_timeout: float = 0.0
+    """Seconds after which a training counts as failed; 0: never."""
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_concurrent", "gpus_per_trial", "gpus_per_worker", "trial_timeout"):
+            _at_least(f"--{name.replace('_', '-')}", getattr(self, name), 0)
+        for name in ("cpus_per_trial", "cpus_per_worker"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {getattr(self, name):g}")
+        _at_least("--workers-per-trial", self.workers_per_trial, 1)
+
+    @property
+    def per_training(self) -> dict[str, float]:
+        """CPUs and GPUs that one training holds."""
+        if self.workers_per_trial > 1:
+            n = self.workers_per_trial
+            return {"CPU": n * self.cpus_per_worker, "GPU": n * self.gpus_per_worker}
+        return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}

@@ -1,0 +1,289 @@
+"""The four things this room hands out: images, sources, splits and sets from outside.
+
+All of them are frozen, checked when they are made, and hold read-only arrays.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from study.errors import InputError
+
+UInt8Array = npt.NDArray[np.uint8]
+Int64Array = npt.NDArray[np.int64]
+
+MIN_SIDE = 8
+"""Smallest height and width in pixels of the images of a source."""
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Return a contiguous view (or copy, if it was not contiguous) of an array that cannot be written to."""
+    view = np.ascontiguousarray(array).view()
+    view.setflags(write=False)
+    return view
+
+
+def describe(value: object) -> str:
+    """Return "uint8 (60000, 28, 28)" for an array and the name of its type for anything else."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return type(value).__name__
+
+
+def check_image_array(images: object, what: str = "images") -> None:
+    """Raise InputError unless `images` is a uint8 array (N, H, W, C) with 1 or 3 channels."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(f"{what}: expected a uint8 array (N, H, W, C), got {describe(images)}")
+    if images.shape[3] not in (1, 3):
+        raise InputError(f"{what}: expected 1 (grey) or 3 (RGB) channels in the last axis, got {images.shape}")
+    if 0 in images.shape[1:3]:
+        raise InputError(f"{what}: expected images of at least 1x1 pixels, got {images.shape}")
+
+
+def check_label_array(labels: object, count: int, what: str = "labels") -> None:
+    """Raise InputError unless `labels` is an int64 array (count,) without negative values."""
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.ndim != 1:
+        raise InputError(f"{what}: expected an int64 array (N,), got {describe(labels)}")
+    if len(labels) != count:
+        raise InputError(f"{what}: expected one label an image, got {len(labels)} labels for {count} images")
+    if count and labels.min() < 0:
+        raise InputError(f"{what}: expected labels of at least 0, got {labels.min()}")
+
+
+def check_class_names(classes: object, what: str = "classes", minimum: int = 1) -> None:
+    """Raise InputError unless `classes` is a tuple of at least `minimum` different, non-empty strings."""
+    if not isinstance(classes, tuple) or not all(isinstance(name, str) and name.strip() for name in classes):
+        raise InputError(f"{what}: expected a tuple of non-empty names, got {classes!r}")
+    if len(classes) < minimum:
+        raise InputError(f"{what}: expected at least {minimum} names, got {len(classes)}: {', '.join(classes)}")
+    repeated = sorted(name for name, n in Counter(classes).items() if n > 1)
+    if repeated:
+        raise InputError(f"{what}: expected different names, got more than once: {', '.join(repeated)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with one label each.
+
+    Attributes:
+        images: uint8 (N, H, W, C), 0 to 255, with C = 1 (grey) or 3 (RGB); read-only.
+        labels: int64 (N,), at least 0; read-only.
+
+    Raises:
+        InputError: if an array has another type or shape, or if there are not as many labels as images.
+    """
+
+    images: UInt8Array
+    labels: Int64Array
+
+    def __post_init__(self) -> None:
+        check_image_array(self.images)
+        check_label_array(self.labels, len(self.images))
+        object.__setattr__(self, "images", read_only(self.images))
+        object.__setattr__(self, "labels", read_only(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Sequence[int] | Int64Array) -> "Images":
+        """Return the images at these positions, in this order.
+
+        Args:
+            indices: whole numbers in [0, N); the same one may come more than once.
+
+        Raises:
+            InputError: if a position is not a whole number or outside of [0, N).
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise InputError(f"indices: expected a list of whole numbers, got {describe(chosen)}")
+        chosen = chosen.astype(np.int64)
+        if chosen.size and not (0 <= chosen.min() and chosen.max() < len(self)):
+            raise InputError(f"indices: expected 0 to {len(self) - 1}, got {chosen.min()} to {chosen.max()}")
+        return Images(self.images[chosen], self.labels[chosen])
+
+    def counts(self, num_classes: int) -> tuple[int, ...]:
+        """Return the number of images of each of the classes 0 to num_classes − 1."""
+        return tuple(int(n) for n in np.bincount(self.labels, minlength=num_classes))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A labelled data set as its owner publishes it.
+
+    Attributes:
+        name: the name it was loaded by.
+        train: all images that are not the official test set; every class has at least one.
+        test: the official test set, or None if the data come without one.
+        classes: the name of each class; label i means classes[i].
+        licence: terms as stated by the owner.
+
+    Raises:
+        InputError: if a label has no class, a class has no training image, there are fewer than two classes,
+            images are smaller than 8x8 pixels, or training and test images differ in shape.
+    """
+
+    name: str
+    train: Images
+    test: Images | None
+    classes: tuple[str, ...]
+    licence: str
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, f"classes of {self.name}", minimum=2)
+        if len(self.train) == 0:
+            raise InputError(f"{self.name}: expected training images, got none")
+        if min(self.shape[:2]) < MIN_SIDE:
+            raise InputError(f"{self.name}: expected images of at least {MIN_SIDE}x{MIN_SIDE} pixels, got {self.shape}")
+        _check_part(self.name, "train", self.train, self.shape, self.num_classes)
+        if self.test is not None:
+            _check_part(self.name, "test", self.test, self.shape, self.num_classes)
+            if len(self.test) == 0:
+                raise InputError(f"{self.name}: expected test images or no test set at all (None), got an empty one")
+        empty = [c for c, n in zip(self.classes, self.train.counts(self.num_classes), strict=True) if n == 0]
+        if empty:
+            raise InputError(f"{self.name}: expected training images of every class, got none of: {', '.join(empty)}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        _, height, width, channels = self.train.images.shape
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of the content: images, labels, class names, and which images are test.
+
+        Neither the name nor the licence enters it: the same data in another file have the same fingerprint.
+        """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        """Computed once; a copy that is sent to another process takes it along."""
+        digest = hashlib.sha256()
+        for name in self.classes:
+            digest.update(f"class {len(name.encode())} ".encode() + name.encode())
+        for part, data in (("train", self.train), ("test", self.test)):
+            if data is not None:
+                digest.update(f"{part} {data.images.shape}".encode())
+                digest.update(data.images.data)
+                digest.update(data.labels.astype("<i8").data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """One way of cutting a source.
+
+    Attributes:
+        train, validation, test: disjoint images; the validation part may be empty.
+        classes: class names, as in the source.
+        class_counts: training images of each class, by the class's original index.
+        class_order: class indices from the class with most training images (head) to the one with fewest (tail).
+        n_pool: images of the source that are not test images, cut away ones included.
+    """
+
+    train: Images
+    validation: Images
+    test: Images
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    class_order: tuple[int, ...]
+    n_pool: int
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, minimum=2)
+        if len(self.train) == 0 or len(self.test) == 0:
+            raise InputError(
+                f"splits: expected training and test images, got {len(self.train)} training and {len(self.test)} test"
+            )
+        shape = self.train.images.shape[1:]
+        for part in ("train", "validation", "test"):
+            _check_part("splits", part, getattr(self, part), shape, len(self.classes))
+        if self.class_counts != self.train.counts(len(self.classes)):
+            raise InputError(
+                f"class_counts: expected the counts of the training labels, "
+                f"{self.train.counts(len(self.classes))}, got {self.class_counts}"
+            )
+        if sorted(self.class_order) != list(range(len(self.classes))):
+            raise InputError(
+                f"class_order: expected every class index 0 to {len(self.classes) - 1} once, got {self.class_order}"
+            )
+        if self.n_pool < len(self.train) + len(self.validation):
+            raise InputError(
+                f"n_pool: expected at least training plus validation images, "
+                f"{len(self.train) + len(self.validation)}, got {self.n_pool}"
+            )
+
+    @property
+    def test_train_ratio(self) -> float:
+        """Test images for each image that is not test; the n_test / n_train of Nadeau and Bengio's correction."""
+        return len(self.test) / self.n_pool
+
+
+@dataclass(frozen=True, eq=False)
+class OutsideSet:
+    """Images that a model did not learn from: classes to reject, or known classes from another source.
+
+    Attributes:
+        name: the name of the set in every table.
+        group: "near", "far" or "unrecognisable" (to reject), "user" (a user's own file, to reject) or
+            "shifted-known" (known classes, other source: to recognise, in no out group).
+        images: uint8 (N, H, W, C); read-only.
+        class_names: what the images show.
+        labels: int64 (N,), index into class_names, or None. For "shifted-known" also the index of the known class.
+        dropped: class names that were left out because the model knows them.
+    """
+
+    name: str
+    group: str
+    images: UInt8Array
+    class_names: tuple[str, ...]
+    labels: Int64Array | None
+    dropped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        groups = ("near", "far", "unrecognisable", "user", "shifted-known")
+        if self.group not in groups:
+            raise InputError(f"group of {self.name}: expected one of {', '.join(groups)}, got {self.group!r}")
+        check_image_array(self.images, f"images of {self.name}")
+        if len(self.images) == 0:
+            raise InputError(f"{self.name}: expected images, got none")
+        check_class_names(self.class_names, f"class_names of {self.name}")
+        object.__setattr__(self, "images", read_only(self.images))
+        if self.labels is None:
+            if self.group == "shifted-known":
+                raise InputError(f"{self.name}: expected labels for a set of known classes, got None")
+            return
+        check_label_array(self.labels, len(self.images), f"labels of {self.name}")
+        _check_label_range(self.name, self.labels, len(self.class_names))
+        object.__setattr__(self, "labels", read_only(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _check_part(name: str, part: str, data: Images, shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise InputError if a part's images have another shape or its labels no class."""
+    if data.images.shape[1:] != tuple(shape):
+        raise InputError(f"{name}: expected {part} images of shape {tuple(shape)}, got {data.images.shape[1:]}")
+    _check_label_range(f"{name}: {part}", data.labels, num_classes)
+
+
+def _check_label_range(name: str, labels: Int64Array, num_classes: int) -> None:
+    if len(labels) and labels.max() >= num_classes:
+        raise InputError(f"{name}: expected labels 0 to {num_classes - 1}, got {labels.max()}")

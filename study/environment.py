@@ -1,0 +1,19 @@
+"""What Ray reads from the environment, set before it is imported."""
+
+import os
+
+
+def prepare(verbose: bool) -> None:
+    """Set what Ray reads from the environment; before `import ray`. A user's own setting is left alone."""
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "60",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    if not verbose:
+        settings["RAY_AIR_NEW_OUTPUT"] = "0"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)

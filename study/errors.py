@@ -1,0 +1,24 @@
+"""Errors that a user can mend: what was wrong, what was given, what is allowed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """The user's input cannot be used; the message says what was expected, given and allowed."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is in no registry.
+
+    Args:
+        kind: what the name should have been, for example "loss".
+        given: the name as it was given.
+        known: the names that would have been understood.
+    """
+    names = sorted(known)
+    lines = [f"unknown {kind}: {given!r}", f"known: {', '.join(names)}"]
+    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    if near:
+        lines.append(f"did you mean {near[0]!r}?")
+    return InputError("\n".join(lines))

@@ -1,0 +1,88 @@
+"""What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
+
+from study.config import StudyConfig
+from study.confirm import confirm_keys, winners
+from study.run import STAGES, Key, RunDirectory
+
+
+def evaluation_keys(config: StudyConfig, run: RunDirectory) -> list[Key]:
+    """Return the cells of every evaluation that is possible: one for each confirmed model."""
+    return [
+        Key("evaluate", key.method, key.loss, key.arm, key.replicate, key.number)
+        for key, cell in run.cells("confirm")
+        if cell["state"] == "complete" and key.loss in config.losses
+    ]
+
+
+def attack_key(key: Key, norm: str, what: str, points: int) -> Key:
+    """Return the cell of one attack on one model, or of its checks; the points are part of what it is."""
+    variant = f"{norm}-{what}-{points or 'all'}"
+    return Key("attack", key.method, key.loss, key.arm, key.replicate, key.number, variant)
+
+
+def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
+    """Return the models under attack: the tuned ones of the first seed, in the first replicates."""
+    if config.attacks == "none":
+        return []
+    return [
+        key
+        for key in evaluation_keys(config, run)
+        if key.arm == "tuned" and key.number == 0 and key.replicate < config.attack_replicates
+    ]
+
+
+def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float]]:
+    """Return the cells of every attack that is possible, with (norm, ε)."""
+    return {
+        attack_key(key, norm, f"{eps:g}-{config.attacks}", config.attack_points): (norm, eps)
+        for key in attacked(config, run)
+        for norm, eps in config.radii
+    }
+
+
+def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
+    """Return the cells that say whether the attacks on a model can be believed, with the norm."""
+    norms = sorted({norm for norm, _ in config.radii})
+    return {
+        attack_key(key, norm, f"health-{config.attacks}", config.attack_points): norm
+        for key in attacked(config, run)
+        for norm in norms
+    }
+
+
+def asked(config: StudyConfig, run: RunDirectory) -> list[Key]:
+    """Return every cell that must be complete for the study to be complete."""
+    return [*confirm_keys(config), *evaluation_keys(config, run), *attack_keys(config, run), *health_keys(config, run)]
+
+
+def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
+    """Return the cells that failed or are missing, with the reason.
+
+    A trial or a point of the map that diverged is a result of the search and not a failure.
+    """
+    failed = {}
+    for stage in STAGES:
+        for key, cell in run.cells(stage):
+            result = stage in ("search", "rescore", "sweep") and cell.get("reason") == "diverged"
+            if cell["state"] != "complete" and not result and key.loss in config.losses:
+                failed[key] = cell["error"]
+    named = winners(config, run)
+    for key in asked(config, run):
+        if key not in failed and run.read_cell(key) is None:
+            loss = "ce" if key.arm == "dropin" else key.loss
+            lost = key.arm != "default" and (key.method, loss, key.replicate) not in named
+            failed[key] = f"no trial of {loss} finished in replicate {key.replicate}" if lost else "not done yet"
+    return failed
+
+
+def forget_failures(run: RunDirectory) -> None:
+    """Let a resumed run try failed cells again, where that cannot change what was already built on them.
+
+    What diverged would diverge again. A search whose winner was retrained stays as it is.
+    """
+    built_on = {(key.method, key.loss, key.replicate) for key, _ in run.cells("confirm") if key.arm == "tuned"}
+    for stage in STAGES:
+        for key, cell in run.cells(stage):
+            settled = stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in built_on
+            if cell["state"] != "complete" and cell.get("reason") != "diverged" and not settled:
+                run.cell(key).unlink()

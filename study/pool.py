@@ -1,0 +1,226 @@
+"""One Tune run over trainings: reused processes, no core idle, every training's cell handed back as it is done.
+
+A `Feed` says what to train next and takes the cells. Search, re-scoring, retraining and the sweep are feeds; none of
+them knows Ray.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from study.config import Resources, StudyConfig
+from study.data.types import Source
+from study.run import RunDirectory
+from study.trial import DEATHS_ALLOWED, Training, run_training, train_ranks
+
+REPORT_SECONDS = 2.0
+DRIVER_CPU = 0.01
+
+
+class Feed(Protocol):
+    """What a pool trains."""
+
+    def next(self) -> Training | None:
+        """Return the next training; None while there is nothing to start before another one ends."""
+        ...
+
+    def finished(self) -> bool:
+        """Say whether nothing will follow any more."""
+        ...
+
+    def done(self, training: Training, cell: dict[str, Any]) -> None:
+        """Take a finished training's cell."""
+        ...
+
+
+class ListFeed:
+    """A feed of trainings that are known beforehand."""
+
+    def __init__(self, trainings: list[Training]) -> None:
+        self.waiting = list(reversed(trainings))
+
+    def next(self) -> Training | None:
+        """Return the next one."""
+        return self.waiting.pop() if self.waiting else None
+
+    def finished(self) -> bool:
+        """Say whether all were handed out."""
+        return not self.waiting
+
+    def done(self, training: Training, cell: dict[str, Any]) -> None:
+        """Nothing depends on it."""
+
+
+class _FeedSearcher(Searcher):
+    """Ray Tune's view of a feed."""
+
+    def __init__(self, feed: Feed, run: RunDirectory, progress: Any) -> None:  # noqa: ANN401
+        super().__init__(metric="done", mode="max")
+        self.feed, self.run, self.progress = feed, run, progress
+        self.running: dict[str, Training] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Give Tune the next training."""
+        training = self.feed.next()
+        if training is None:
+            return Searcher.FINISHED if self.feed.finished() else None
+        self.running[trial_id] = training
+        self.progress.started(training.key)
+        return {"training": training.to_dict()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Show how far a training is."""
+        if trial_id in self.running and "epoch" in result:
+            self.progress.epoch(self.running[trial_id].key, result["epoch"])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Hand the cell back; a process that died too often leaves one that says so."""
+        training = self.running.pop(trial_id)
+        cell = self.run.read_cell(training.key)
+        if cell is None:
+            cell = {
+                "state": "failed",
+                "reason": "process",
+                "error": f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, or a node was lost)",
+                "seconds": float("nan"),
+                "training": {k: v for k, v in training.to_dict().items() if k != "key"},
+            }
+            self.run.write_cell(training.key, cell)
+        self.feed.done(training, cell)
+        self.progress.done(training.key, cell)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing: what is done is in cells and optuna.db."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune's own snapshots are not used: cells and optuna.db say what is done."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Tune's own snapshots are not used."""
+
+
+def concurrency(resources: Resources) -> int:
+    """Return how many trainings the cluster holds at a time.
+
+    Raises:
+        InputError: not a single one.
+    """
+    from study.errors import InputError
+
+    have = ray.cluster_resources()
+    need = {name: amount for name, amount in resources.per_training.items() if amount > 0}
+    room = min(int(have.get(name, 0.0) / amount + 1e-9) for name, amount in need.items())
+    if room < 1:
+        given = ", ".join(f"{amount:g} {name}" for name, amount in need.items())
+        there = ", ".join(f"{have.get(name, 0.0):g} {name}" for name in need)
+        raise InputError(
+            f"one training asks for {given}; the whole cluster has {there}\nask for less, or --address another"
+        )
+    return min(room, resources.max_concurrent or room)
+
+
+def run_pool(
+    feed: Feed,
+    config: StudyConfig,
+    resources: Resources,
+    run: RunDirectory,
+    source: "ray.ObjectRef[Source]",
+    progress: Any,  # noqa: ANN401
+    *,
+    name: str,
+) -> None:
+    """Train whatever a feed gives until it is finished.
+
+    Args:
+        feed: what to train.
+        config: the study.
+        resources: what one training may use.
+        run: where cells go.
+        source: the data set in Ray's object store, one copy per node.
+        progress: shown to the user; see `study.progress`.
+        name: of the stage.
+    """
+    if feed.finished():
+        return
+    several = resources.workers_per_trial > 1
+    amounts = {"CPU": DRIVER_CPU} if several else {k: v for k, v in resources.per_training.items() if v}
+    trainable = tune.with_parameters(
+        _trial, config=config, resources=resources, run_path=str(run.path), source=[source]
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, amounts),
+        tune_config=tune.TuneConfig(
+            search_alg=_FeedSearcher(feed, run, progress),
+            num_samples=-1,
+            max_concurrent_trials=concurrency(resources),
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(run.path / "tune"),
+            verbose=1 if resources.verbose else 0,
+            failure_config=tune.FailureConfig(max_failures=DEATHS_ALLOWED),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    with _quiet(resources.verbose):
+        tuner.fit()
+
+
+def _trial_name(trial: Any) -> str:  # noqa: ANN401
+    key = Training.from_dict(trial.config["training"]).key
+    return f"{key.stage}~{key.name}"
+
+
+def _trial(
+    values: dict[str, Any], *, config: StudyConfig, resources: Resources, run_path: str, source: list[Any]
+) -> None:
+    """Run one training in a Tune process and report that it is done.
+
+    `source` is a reference in a list: so it is handed on as it is, and the data are read in place, not copied.
+    """
+    training = Training.from_dict(values["training"])
+    run = RunDirectory(Path(run_path))
+    last = time.monotonic()
+
+    def report(metrics: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last > REPORT_SECONDS:
+            last = time.monotonic()
+            tune.report({"done": 0, "epoch": int(metrics["epoch"])})
+
+    data = ray.get(source[0])
+    if resources.workers_per_trial > 1:
+        train_ranks(training, config, data, run, resources)
+    else:
+        device = "cuda" if resources.gpus_per_trial else "cpu"
+        run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
+    tune.report({"done": 1})
+
+
+@contextlib.contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    """Keep Ray's own chatter away from the terminal; what matters is in the cells."""
+    if verbose:
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,76 @@
+"""What a network says of images: logits, and features where they are asked for."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from study.batches import as_bytes, to_unit_range
+from study.errors import InputError
+
+PREDICTION_BATCH = 256
+
+
+def predict(
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = PREDICTION_BATCH,
+) -> np.ndarray:
+    """Return the logits, float32 (N, C) or (N, C, H, W), of uint8 images (N, H, W, C).
+
+    The network runs in evaluation mode and in float32, and is left on `device` in the mode that it was in.
+
+    Raises:
+        InputError: anything else than uint8 images, or a batch size below 1.
+    """
+    return outputs(model, as_bytes(images), torch.device(device), batch_size, with_features=False)[0].numpy()
+
+
+def predict_with_features(
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = PREDICTION_BATCH,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (logits (N, C), features (N, D)), float32, of uint8 images (N, H, W, C); otherwise like `predict`.
+
+    Args:
+        model: a network with features() and head().
+        images: uint8 (N, H, W, C).
+        device: where to compute.
+        batch_size: images at a time, at least 1.
+    """
+    logits, features = outputs(model, as_bytes(images), torch.device(device), batch_size, with_features=True)
+    return logits.numpy(), features.numpy()
+
+
+def outputs(
+    model: nn.Module, images: Tensor, device: torch.device, batch_size: int, *, with_features: bool
+) -> tuple[Tensor, Tensor]:
+    """Return logits and features (empty where they are not asked for) as float32 tensors on the CPU.
+
+    Args:
+        model: from images (N, C, H, W) in [0, 1] to logits; with features() and head() if `with_features`.
+        images: uint8 tensor (N, H, W, C); N may be 0.
+        device: where to compute.
+        batch_size: images at a time, at least 1.
+        with_features: whether to return the features.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected at least 1, given {batch_size}")
+    was_training = model.training
+    model.to(device).eval()
+    logits, features = [], []
+    with torch.inference_mode():
+        for start in range(0, max(len(images), 1), batch_size):
+            batch = to_unit_range(images[start : start + batch_size].to(device))
+            if with_features:
+                features.append(model.features(batch).float())
+                logits.append(model.head(features[-1]).float())
+            else:
+                logits.append(model(batch).float())
+        outputs = torch.cat(logits).cpu(), torch.cat(features).cpu() if features else torch.empty(0)
+    model.train(was_training)
+    return outputs

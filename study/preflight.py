@@ -1,0 +1,188 @@
+"""Everything that can be found wrong before a single training: data, losses, network, directory; and the dry run."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from study.config import ARMS, Resources, StudyConfig
+from study.errors import InputError, unknown
+from study.run import RunDirectory
+
+if TYPE_CHECKING:
+    from study.data.types import Source
+    from study.options import Request
+
+MEASURED_BATCHES = 20
+
+
+def free(run: RunDirectory) -> None:
+    """Refuse a directory that holds something.
+
+    Raises:
+        InputError: it is a run (resume it) or something else.
+    """
+    if run.study_file.is_file():
+        raise InputError(
+            f"--output {run.path} already holds a run\n"
+            f"allowed: --resume {run.path} to go on with it, or a new directory"
+        )
+    if not run.new():
+        raise InputError(f"--output {run.path} holds something else\nallowed: a new or an empty directory")
+    at = run.path
+    while not at.exists():
+        at = at.parent
+    if not at.is_dir():
+        raise InputError(f"--output {run.path}: {at} is a file\nallowed: a new or an empty directory")
+
+
+def resumed_config(study: dict[str, Any], request: "Request") -> StudyConfig:
+    """Return a run's own config, with losses that are added now.
+
+    Raises:
+        InputError: a loss that the run has already.
+    """
+    config = StudyConfig.from_dict(study["config"])
+    again = [loss for loss in request.add_losses if loss in config.losses]
+    if again:
+        raise InputError(f"--add-losses: the run has {', '.join(again)} already\nit has: {', '.join(config.losses)}")
+    return replace(config, losses=(*config.losses, *request.add_losses))
+
+
+def same_data(study: dict[str, Any], source: "Source") -> None:
+    """Refuse to go on with other data than the run began with."""
+    before, now = study["data"]["fingerprint"], source.fingerprint()
+    if before != now:
+        raise InputError(
+            f"the data of {source.name} are not those this run began with\n"
+            f"expected the fingerprint {before[:16]}…, got {now[:16]}…\nrestore the data, or start a new run"
+        )
+
+
+def check(config: StudyConfig, source: "Source") -> None:
+    """Build everything once: splits, outside sets, the network, each loss on a batch of it.
+
+    Raises:
+        InputError: the first thing that would fail later.
+    """
+    from study.measure import outside
+    from study.models.registry import MODELS
+    from study.trial import splits
+
+    if config.model not in MODELS:
+        raise unknown("model", config.model, MODELS)
+    for replicate in range(config.replicates):
+        data = splits(config, source, replicate)
+        if len(data.validation) == 0:
+            raise InputError(f"{source.name}: no image is left for validation")
+    outside(config, source, 0)
+    for loss in config.losses:
+        for method in config.methods:
+            check_loss(config, source, method, loss)
+
+
+def check_loss(config: StudyConfig, source: "Source", method: str, name: str) -> None:
+    """Run a loss once on a small batch of the study's own network.
+
+    Raises:
+        InputError: it cannot be built, or it does not give one finite number with a gradient.
+    """
+    import torch
+    from hem.registry import get_loss
+
+    from study.spaces import distributions, loss_space
+    from study.trial import build_network, pixels, splits
+
+    data = splits(config, source, 0)
+    try:
+        spec = get_loss(name)
+        distributions(name)
+        loss = spec.build(data.class_counts, **loss_space(name).literature(len(data.classes)))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    network = build_network(config, data, name, seed=0)
+    images = pixels(data.train.images[:8])
+    target = torch.tensor(data.train.labels[:8])
+    builtin = ":" not in name
+    try:
+        value = loss(network(images), target)
+    except Exception as error:
+        if builtin:
+            raise
+        raise InputError(
+            f"loss {name}: raised {type(error).__name__}: {error}\nit is called with logits (N, C) and target (N,)"
+        ) from error
+    if not isinstance(value, torch.Tensor) or value.ndim != 0 or not value.requires_grad or not torch.isfinite(value):
+        raise InputError(
+            f"loss {name}: expected one finite number with a gradient, "
+            f"got {tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__}"
+        )
+    if (method == "drw" or spec.weight_schedule == "drw") and not hasattr(loss, "set_class_weight"):
+        raise InputError(f"loss {name}: method drw needs its set_class_weight(weight), which it does not have")
+
+
+def trainings(config: StudyConfig) -> dict[str, int]:
+    """Return how many trainings each stage asks for."""
+    searches = len(config.losses) * len(config.methods) * config.replicates
+    arms = len(ARMS) if "ce" in config.losses else len(ARMS) - 1
+    swept = sum(loss in ("hem", "hem+") for loss in config.losses)
+    return {
+        "search": searches * config.trials_per_search,
+        "rescore": searches * min(config.rescored, config.trials_per_search),
+        "confirm": searches * arms * config.seeds,
+        "sweep": swept * config.sweep**2,
+    }
+
+
+def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: RunDirectory) -> None:
+    """Print what the study would do, need, take and write; a few batches are timed for that."""
+    import os
+
+    from study.progress import clock
+
+    counts = trainings(config)
+    models = counts["confirm"]
+    seconds, weights = _measure(config, source)
+    total = sum(counts.values())
+    cores = len(os.sched_getaffinity(0))
+    need = resources.per_training
+    room = max(1, int(cores / need["CPU"]))
+    where = "on this machine" if resources.address is None else f"if {resources.address} is as large as this machine"
+    print(f"{config.task} on {source.name}, {config.model}: would write {run.path}")
+    print(f"losses: {', '.join(config.losses)}; methods: {', '.join(config.methods)}; replicates: {config.replicates}")
+    for name, count in counts.items():
+        print(f"  {name:<8} {count:>6} trainings of {config.epochs} epochs")
+    attacked = len(config.losses) * len(config.methods) * config.attack_replicates * len(config.radii)
+    print(f"  evaluate {models:>6} models; attack ({config.attacks}): {attacked if config.attacks != 'none' else 0}")
+    print(f"one training holds {need['CPU']:g} CPU and {need['GPU']:g} GPU; {room} at a time {where}")
+    print(f"one training takes about {seconds:.1f} s here ({MEASURED_BATCHES} batches measured)")
+    print(f"all trainings: about {clock(total * seconds / room)} h:mm:ss, evaluation and attacks besides")
+    print(f"weights on disk: about {models * weights / 1e6:.0f} MB")
+
+
+def _measure(config: StudyConfig, source: "Source") -> tuple[float, int]:
+    """Return (seconds of one training, bytes of its weights), from a few batches of cross-entropy."""
+    import time
+
+    import torch
+
+    from study.tasks import get_task
+    from study.trial import build_network, pixels, splits
+
+    data = splits(config, source, 0)
+    recipe = get_task(config.task).recipe(source)
+    batch = recipe["batch_size"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = build_network(config, data, config.losses[0], seed=0)
+    images = pixels(data.train.images[:batch])
+    target = torch.tensor(data.train.labels[:batch])
+    started = time.perf_counter()
+    for step in range(MEASURED_BATCHES + 2):
+        if step == 2:
+            started = time.perf_counter()
+        torch.nn.functional.cross_entropy(network(images), target).backward()
+    per_image = (time.perf_counter() - started) / MEASURED_BATCHES / len(images)
+    torch.set_num_threads(threads)
+    weights = sum(p.numel() * p.element_size() for p in network.state_dict().values())
+    return per_image * len(data.train) * config.epochs, weights

@@ -1,0 +1,234 @@
+"""Rejection: does the model know what it does not know?
+
+Every score is higher for a sample that should be accepted. `inside` are scores of known classes, `outside` of samples
+that should be rejected. All metrics are nan where one side is empty.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.integrate import trapezoid
+from scipy.special import log_softmax, logsumexp
+from scipy.stats import rankdata
+
+from study.errors import InputError, unknown
+from study.probes.rows import (
+    NOT_AVAILABLE,
+    ArrayLike,
+    BoolArray,
+    FloatArray,
+    Row,
+    as_labels,
+    as_logits,
+    as_scores,
+    as_verdicts,
+    row,
+)
+
+SCORES = ("msp", "mls", "entropy", "energy")
+GROUPS = ("near", "far", "unrecognisable", "user")
+ALWAYS_REPORTED = ("near", "far", "unrecognisable")
+METRICS = ("auroc", "fpr95", "fpr95_ood", "aupr_in", "aupr_out", "oscr")
+ACCEPTED_PERCENT = 95
+
+
+def scores(logits: ArrayLike) -> dict[str, FloatArray]:
+    """Return the four scores (N,) of logits z (N, C), higher = accept.
+
+    msp: max_j p_j with p = softmax(z); mls: max_j z_j; entropy: Σ_j p_j log p_j (negative entropy, in nats);
+    energy: log Σ_j exp z_j.
+    """
+    z = as_logits(logits)
+    log_p = log_softmax(z, axis=1)
+    p = np.exp(log_p)
+    return {
+        "msp": p.max(1),
+        "mls": z.max(1),
+        "entropy": (p * log_p).sum(1),
+        "energy": np.asarray(logsumexp(z, axis=1)),
+    }
+
+
+def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Return P(s_in > s_out) + ½ P(s_in = s_out), from ranks."""
+    s_in, s_out = as_scores(inside), as_scores(outside)
+    if not len(s_in) or not len(s_out):
+        return NOT_AVAILABLE
+    ranks = rankdata(np.concatenate([s_in, s_out]))[: len(s_in)]
+    wins = ranks.sum() - len(s_in) * (len(s_in) + 1) / 2
+    return float(wins / (len(s_in) * len(s_out)))
+
+
+def fpr95(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Return the share of outside samples accepted at the largest threshold that accepts >= 95 % of the inside ones."""
+    s_in, s_out = as_scores(inside), as_scores(outside)
+    if not len(s_in) or not len(s_out):
+        return NOT_AVAILABLE
+    accepted = -(-ACCEPTED_PERCENT * len(s_in) // 100)  # the ceiling, in whole numbers
+    threshold = np.sort(s_in)[len(s_in) - accepted]
+    return float(np.mean(s_out >= threshold))
+
+
+def fpr95_ood(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Return the share of inside samples rejected where >= 95 % of the outside ones are (OpenOOD, pytorch-ood)."""
+    return fpr95(-as_scores(outside), -as_scores(inside))
+
+
+def _precision_recall_area(positive: FloatArray, negative: FloatArray) -> float:
+    """Return the trapezoid area under precision against recall, from (recall 0, precision 1) on."""
+    if not len(positive) or not len(negative):
+        return NOT_AVAILABLE
+    true, false = accepted_counts(positive, negative)
+    recall = np.append(0.0, true / len(positive))
+    precision = np.append(1.0, true / (true + false))
+    return float(trapezoid(precision, recall))
+
+
+def accepted_counts(*groups: FloatArray) -> tuple[FloatArray, ...]:
+    """Return for each group how many score at least t, for every distinct score t of all groups, largest t first."""
+    thresholds = np.unique(np.concatenate(groups))[::-1]
+    return tuple(len(g) - np.searchsorted(np.sort(g), thresholds, side="left").astype(np.float64) for g in groups)
+
+
+def aupr_in(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Return the area under the precision-recall curve with inside as positive (trapezoid, not average precision)."""
+    return _precision_recall_area(as_scores(inside), as_scores(outside))
+
+
+def aupr_out(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Return the area under the precision-recall curve with outside as positive (trapezoid)."""
+    return _precision_recall_area(-as_scores(outside), -as_scores(inside))
+
+
+def oscr(inside: ArrayLike, correct: ArrayLike, outside: ArrayLike) -> float:
+    """Return the area under "correct and accepted" (share of inside) against "accepted" (share of outside).
+
+    Open-set classification rate (Dhamija et al. 2018), trapezoid over the thresholds: the share of pairs in which a
+    correctly classified inside sample scores above an outside one, ties ½. At most the accuracy.
+
+    Args:
+        inside: scores (N,).
+        correct: (N,), true where the known sample is classified correctly.
+        outside: scores (M,).
+    """
+    s_in, s_out = as_scores(inside), as_scores(outside)
+    right = as_verdicts(correct, len(s_in))
+    if not len(s_in) or not len(s_out):
+        return NOT_AVAILABLE
+    return auroc(s_in[right], s_out) * float(right.mean()) if right.any() else 0.0
+
+
+def risk_steps(confidence: ArrayLike, correct: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the number accepted and the errors among them, at every distinct confidence, largest first.
+
+    Args:
+        confidence: scores (N,), higher = accept.
+        correct: (N,), true where the sample is classified correctly.
+    """
+    values = as_scores(confidence)
+    accepted, errors = accepted_counts(values, values[~as_verdicts(correct, len(values))])
+    return accepted, errors
+
+
+def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Return the area under the risk-coverage curve: mean over k of (errors among the k most confident) / k.
+
+    A group of equal confidences is one step, weighted by its size. (Geifman and El-Yaniv 2017.) Range [0, 1], lower
+    is better.
+    """
+    accepted, errors = risk_steps(confidence, correct)
+    if not len(accepted):
+        return NOT_AVAILABLE
+    return _weighted(errors / accepted, accepted)
+
+
+def augrc(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Return the area under the generalised risk-coverage curve: mean over k of (errors among the k) / n.
+
+    Ties as in `aurc`. (Traub et al. 2024.) Range [0, 1], lower is better.
+    """
+    accepted, errors = risk_steps(confidence, correct)
+    if not len(accepted):
+        return NOT_AVAILABLE
+    return _weighted(errors / accepted[-1], accepted)
+
+
+def _weighted(risk: FloatArray, accepted: FloatArray) -> float:
+    """Return the mean of a step's risk, weighted by how many samples the step adds."""
+    return float((np.diff(accepted, prepend=0.0) * risk).sum() / accepted[-1])
+
+
+def rows(
+    logits: ArrayLike, labels: ArrayLike, outside: Mapping[str, tuple[str, ArrayLike]], dataset: str = "test"
+) -> list[Row]:
+    """Return the rows of probe "rejection".
+
+    Dataset = name of the outside set, slice = score: auroc, fpr95, fpr95_ood, aupr_in, aupr_out, oscr; n counts the
+    outside samples. Dataset "group:<group>": the same, the mean over the group's sets that are not empty, nan if there
+    is none. Dataset `dataset`: aurc and augrc; n counts the known samples.
+
+    Args:
+        logits: of the known test samples (N, C).
+        labels: (N,), in [0, C).
+        outside: name of the set → (group, logits (M, C)); group near, far, unrecognisable or user.
+        dataset: the name of the known samples' set in the table.
+
+    Raises:
+        InputError: an unknown group. Shifted-known sets belong to probe "shifted": their classes are known.
+    """
+    z = as_logits(logits)
+    correct = z.argmax(1) == as_labels(labels, len(z), z.shape[1])
+    known = scores(z)
+    result = []
+    for score in SCORES:
+        for metric, function in (("aurc", aurc), ("augrc", augrc)):
+            result.append(row("rejection", dataset, score, metric, function(known[score], correct), len(z)))
+    per_group: dict[str, list[Row]] = {group: [] for group in ALWAYS_REPORTED}
+    for name, (group, out_logits) in outside.items():
+        if group not in GROUPS:
+            raise unknown("group of outside sets", group, GROUPS)
+        of_set = _set_rows(name, known, correct, _outside_logits(name, out_logits, z.shape[1]))
+        result += of_set
+        per_group.setdefault(group, []).extend(of_set)
+    for group, members in per_group.items():
+        result += _group_rows(group, members)
+    return result
+
+
+def _outside_logits(name: str, logits: ArrayLike, num_classes: int) -> FloatArray:
+    """Return an outside set's logits, with the number of classes checked."""
+    array = as_logits(logits, f"logits of {name}")
+    if array.shape[1] != num_classes:
+        raise InputError(f"logits of {name}: expected {num_classes} classes, got {array.shape[1]}")
+    return array
+
+
+def _set_rows(name: str, known: Mapping[str, FloatArray], correct: BoolArray, logits: FloatArray) -> list[Row]:
+    """Return the rows of one outside set."""
+    out = scores(logits)
+    result = []
+    for score in SCORES:
+        pair = known[score], out[score]
+        values = {
+            "auroc": auroc(*pair),
+            "fpr95": fpr95(*pair),
+            "fpr95_ood": fpr95_ood(*pair),
+            "aupr_in": aupr_in(*pair),
+            "aupr_out": aupr_out(*pair),
+            "oscr": oscr(known[score], correct, out[score]),
+        }
+        result += [row("rejection", name, score, metric, values[metric], len(logits)) for metric in METRICS]
+    return result
+
+
+def _group_rows(group: str, members: list[Row]) -> list[Row]:
+    """Return the mean over a group's sets, for every score and metric."""
+    result = []
+    for score in SCORES:
+        for metric in METRICS:
+            chosen = [r for r in members if (r["slice"], r["metric"]) == (score, metric)]
+            values = [r["value"] for r in chosen if not math.isnan(r["value"])]
+            value = sum(values) / len(values) if values else NOT_AVAILABLE
+            result.append(row("rejection", f"group:{group}", score, metric, value, sum(r["n"] for r in chosen)))
+    return result

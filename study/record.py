@@ -1,0 +1,147 @@
+"""The record of a study (study.json): everything somebody needs to believe a number, or to make it again."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.config import ARMS, StudyConfig
+from study.host import git_commit, machine, versions
+from study.run import VERSION, Key, RunDirectory
+from study.seeds import derive
+from study.tasks import get_task
+from study.trial import splits
+
+if TYPE_CHECKING:
+    from study.data.types import Source
+
+PAPER_MARGINS = (0.03, 1.0)
+"""Margins that the paper's own experiments span; one outside of them is marked."""
+
+
+def new(config: StudyConfig, source: "Source", run: RunDirectory, command: str) -> dict[str, Any]:
+    """Return the record of a study that begins now."""
+    study: dict[str, Any] = {
+        "version": VERSION,
+        "name": run.path.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": command,
+        "status": "running",
+        "notes": [],
+        "budget": {"planned_trials": config.trials, "trials": None, "reason": ""},
+        "stages": {},
+        "peak_memory_bytes": 0,
+    }
+    return describe(study, config, source)
+
+
+def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> dict[str, Any]:
+    """Fill in (again, after losses were added) what follows from the config and the data."""
+    task = get_task(config.task)
+    if config.planned_seconds is None:
+        study["budget"]["trials"] = config.trials
+    study.update(
+        task=config.task,
+        dataset=source.name,
+        model=config.model,
+        preset=config.preset,
+        config=config.to_dict(),
+        losses=list(config.losses),
+        methods=list(config.methods),
+        arms=[arm for arm in ARMS if arm != "dropin" or "ce" in config.losses],
+        replicates=config.replicates,
+        objective=config.objective,
+        primary=task.endpoint.to_dict(),
+        lead_variant=task.lead_variant,
+        attack={
+            "mode": config.attacks,
+            "norms": sorted({norm for norm, _ in config.radii}),
+            "eps": list(config.eps),
+            "l2_eps": list(config.l2_eps),
+            "points": config.attack_points,
+            "replicates": config.attack_replicates,
+        },
+        seeds={
+            "seed": config.seed,
+            "split": [derive(config.seed, "split", r) for r in range(config.replicates)],
+            "order": [derive(config.seed, "order", r) for r in range(config.replicates)],
+            "confirm": [
+                [derive(config.seed, "confirm", r, i) for i in range(config.seeds)] for r in range(config.replicates)
+            ],
+        },
+        data=_data(config, source),
+        versions=versions(),
+        git_commit=git_commit(),
+        host=machine(),
+    )
+    return study
+
+
+def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
+    cuts = [splits(config, source, r) for r in range(config.replicates)]
+    return {
+        "name": source.name,
+        "fingerprint": source.fingerprint(),
+        "licence": source.licence,
+        "shape": list(source.shape),
+        "classes": list(source.classes),
+        "splits": [
+            {
+                "replicate": r,
+                "class_order": list(cut.class_order),
+                "class_counts": list(cut.class_counts),
+                "n_train": len(cut.train),
+                "n_validation": len(cut.validation),
+                "n_test": len(cut.test),
+                "n_pool": cut.n_pool,
+                "test_train_ratio": cut.test_train_ratio,
+            }
+            for r, cut in enumerate(cuts)
+        ],
+    }
+
+
+def margins(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return the margins that HEM's confirmed models were trained with, and whether the paper's range holds them."""
+    found = []
+    for key, cell in run.cells("confirm"):
+        m = cell["training"]["loss_parameters"].get("M")
+        if m is None or key.number != 0 or not cell.get("margin"):
+            continue
+        low, high = cell["margin"]
+        found.append(
+            {
+                "method": key.method,
+                "loss": key.loss,
+                "arm": key.arm,
+                "replicate": key.replicate,
+                "M": m,
+                "margin_low": low,
+                "margin_high": high,
+                "beyond_paper_range": low < PAPER_MARGINS[0] or high > PAPER_MARGINS[1],
+            }
+        )
+    return found
+
+
+def finish(
+    study: dict[str, Any], *, asked: int, failed: Mapping[Key, str], flags: list[str], run: RunDirectory, status: str
+) -> dict[str, Any]:
+    """Fill in what is known at the end."""
+    study.update(
+        status=status,
+        margins=margins(run),
+        edge_flags=flags,
+        cells={
+            "asked": asked,
+            "complete": asked - sum(key.stage in ("confirm", "evaluate", "attack") for key in failed),
+            "failed": [{"key": str(key), "error": error} for key, error in sorted(failed.items())],
+        },
+    )
+    return study
+
+
+def default_output(task: str, dataset: str) -> Path:
+    """Return results/TASK-DATASET-TIME, with a file's name for its path."""
+    name = Path(dataset.partition(":")[2]).stem if ":" in dataset else dataset
+    return Path("results") / f"{task}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"

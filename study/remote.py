@@ -1,0 +1,74 @@
+"""Many small pieces of work over a Ray cluster: each one's cell is written where it was made, as soon as it is done."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from study.config import Resources, StudyConfig
+from study.run import Key, RunDirectory
+from study.trial import DEATHS_ALLOWED, failed_by
+
+Work = Callable[[Key, StudyConfig, Any, RunDirectory, str], dict[str, Any]]
+
+
+@ray.remote(max_retries=DEATHS_ALLOWED)
+def _do(work: Work, key: Key, config: StudyConfig, source: Any, run_path: str, device: str) -> dict[str, Any]:  # noqa: ANN401
+    import time
+
+    run = RunDirectory(Path(run_path))
+    done = run.read_cell(key)
+    if done is not None:
+        return done
+    started = time.perf_counter()
+    try:
+        cell = work(key, config, source, run, device)
+    except Exception as error:
+        cell = {"reason": "error", **failed_by(error)}
+    cell["seconds"] = time.perf_counter() - started
+    run.write_cell(key, cell)
+    return cell
+
+
+def run_remote(
+    jobs: Iterable[tuple[Key, Work]],
+    config: StudyConfig,
+    resources: Resources,
+    run: RunDirectory,
+    source: "ray.ObjectRef[Any]",
+    progress: Any,  # noqa: ANN401
+    concurrency: int,
+) -> None:
+    """Do all jobs; a job whose process dies is tried again, and in the end leaves a cell that says so.
+
+    Args:
+        jobs: (cell, how to make it).
+        config: the study.
+        resources: a job gets what one training gets.
+        run: where the cells go.
+        source: the data set in Ray's object store.
+        progress: shown to the user.
+        concurrency: jobs at a time.
+    """
+    device = "cuda" if resources.per_training.get("GPU") else "cpu"
+    amounts = {"num_cpus": resources.cpus_per_trial, "num_gpus": resources.gpus_per_trial or resources.gpus_per_worker}
+    waiting = list(reversed([(key, work) for key, work in jobs if run.read_cell(key) is None]))
+    running: dict[Any, Key] = {}
+    while waiting or running:
+        while waiting and len(running) < concurrency:
+            key, work = waiting.pop()
+            running[_do.options(**amounts).remote(work, key, config, source, str(run.path), device)] = key
+            progress.started(key)
+        finished, _ = ray.wait(list(running), num_returns=1)
+        key = running.pop(finished[0])
+        progress.done(key, _cell(finished[0], key, run))
+
+
+def _cell(answer: Any, key: Key, run: RunDirectory) -> Mapping[str, Any]:  # noqa: ANN401
+    try:
+        cell: Mapping[str, Any] = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        cell = {"state": "failed", "reason": "process", "error": f"its process died: {str(error).splitlines()[0]}"}
+        run.write_cell(key, cell)
+    return cell

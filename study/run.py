@@ -1,0 +1,197 @@
+"""The run directory: cells, paths, the record of the study, the lock, and atomic writes.
+
+A cell is one small JSON file for one finished piece of work. Cells and `optuna.db` are the truth of what is done; every
+table is rebuilt from them. A file appears whole or not at all, so a process may be killed at any moment.
+"""
+
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from study.errors import InputError
+
+VERSION = 1
+STAGES = ("search", "rescore", "confirm", "sweep", "evaluate", "attack")
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """The name of a cell."""
+
+    stage: str
+    method: str
+    loss: str
+    arm: str
+    """Empty in search, rescore and sweep: they belong to the `tuned` arm's search."""
+    replicate: int
+    number: int
+    """Trial number in the search stages, index of the retraining from `confirm` on."""
+    variant: str = ""
+    """What else tells two cells of one model apart, for example "Linf-0.1"."""
+
+    @property
+    def name(self) -> str:
+        """Return a readable name that is also a safe file name, whatever the loss is called."""
+        parts = [self.method, quote(self.loss, safe="+"), self.arm, f"r{self.replicate}", f"n{self.number:03d}"]
+        return "~".join(part for part in (*parts, quote(self.variant, safe="+")) if part)
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.name}"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write JSON; NaN stands as null, so that any reader can read it."""
+    write_atomic(path, json.dumps(_plain(value), indent=1, allow_nan=False).encode())
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+class RunDirectory:
+    """Paths and cells of one run. Everything else about a run is a function of these."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @property
+    def study_file(self) -> Path:
+        """The record of the study."""
+        return self.path / "study.json"
+
+    @property
+    def storage(self) -> Path:
+        """Optuna's database."""
+        return self.path / "optuna.db"
+
+    def cell(self, key: Key) -> Path:
+        """Return where a cell lies, written or not."""
+        return self.path / "cells" / key.stage / f"{key.name}.json"
+
+    def model(self, key: Key) -> Path:
+        """Return where the weights of a confirmed model lie."""
+        loss = quote(key.loss, safe="+")
+        return self.path / "models" / key.method / loss / f"{key.arm}-{key.replicate}-{key.number}.pt"
+
+    def scores(self, key: Key) -> Path:
+        """Return where the raw outputs behind an evaluation's metrics lie."""
+        return self.path / "scores" / key.stage / f"{key.name}.npz"
+
+    def checkpoint(self, key: Key) -> Path:
+        """Return where a training that is still running keeps its state."""
+        return self.path / "tune" / "checkpoints" / f"{key.stage}~{key.name}.pt"
+
+    def read_study(self) -> dict[str, Any]:
+        """Return study.json.
+
+        Raises:
+            InputError: the directory is no run of this version.
+        """
+        if not self.study_file.is_file():
+            raise InputError(f"not a run directory: {self.path}\nexpected: a directory with study.json in it")
+        try:
+            study: dict[str, Any] = json.loads(self.study_file.read_text())
+        except ValueError as error:
+            raise InputError(f"{self.study_file} cannot be read as JSON ({error}); restore it from a copy") from error
+        if study.get("version") != VERSION:
+            raise InputError(f"{self.study_file}: expected version {VERSION}, got {study.get('version')!r}")
+        return study
+
+    def write_study(self, study: Mapping[str, Any]) -> None:
+        """Write study.json."""
+        write_json(self.study_file, study)
+
+    def write_cell(self, key: Key, value: Mapping[str, Any]) -> None:
+        """Write a cell; from now on its work is done."""
+        write_json(self.cell(key), {"key": asdict(key), **value})
+
+    def read_cell(self, key: Key) -> dict[str, Any] | None:
+        """Return a cell, or None if its work is not done."""
+        return _read(self.cell(key))
+
+    def cells(self, stage: str) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Yield the finished cells of a stage, in the order of their names."""
+        for path in sorted((self.path / "cells" / stage).glob("*.json")):
+            value = _read(path)
+            if value is not None:
+                yield Key(**value["key"]), value
+
+    def new(self) -> bool:
+        """Say whether nothing but an empty directory is there."""
+        return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a cell's content; one that was damaged from outside is set aside, and its work is done again."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+        Key(**value["key"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        path.replace(path.with_suffix(".damaged"))
+        return None
+    return value
+
+
+@contextmanager
+def locked(run: RunDirectory) -> Iterator[None]:
+    """Hold a run for this process; the operating system releases it when the process ends, however it ends.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with open(run.path / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"another process works on this run: {run.path}\nit is process {file.read().strip() or 'unknown'}; "
+                "wait for it, stop it, or choose another --output"
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        yield
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """Return arrays as the bytes of a compressed npz file, ready for `write_atomic`."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,308 @@
+"""The fair search: one Optuna study per (method, loss, replicate), all of them advancing at the same pace.
+
+A search has slots, the same number for every loss. A slot is done when its cell is written. An interrupted attempt is a
+failed Optuna trial marked `interrupted`; its parameters are tried again in the same slot, and it counts for nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search_spaces.shared import SHARED
+from study.config import StudyConfig
+from study.run import Key, RunDirectory
+from study.seeds import derive
+from study.spaces import Point, distributions, near_edge, opening, split_point
+from study.trial import Training
+
+FEWEST_TRIALS = 4
+SLOWER_ALLOWED = 1.6
+EPOCHS_BEFORE_MEASURE = 1
+
+
+def training_of(recipe: Mapping[str, Any], key: Key, point: Point, seed: int, **more: Any) -> Training:  # noqa: ANN401
+    """Return the training for a point of a search space; what the point does not name comes from the recipe."""
+    shared, own = split_point(point)
+    return Training(key, {**recipe, **shared}, own, seed, **more)
+
+
+@dataclass
+class _Search:
+    """One Optuna study and its slots."""
+
+    method: str
+    loss: str
+    replicate: int
+    storage: optuna.storages.BaseStorage
+    optuna_study: optuna.Study
+    opening: list[tuple[str, Point]]
+    again: dict[int, tuple[str, Point]] = field(default_factory=dict)
+    """Slots whose attempt was interrupted, with what they tried."""
+    numbers: dict[int, int] = field(default_factory=dict)
+    """Slot → Optuna's trial number, for trainings that run now."""
+    handed: int = 0
+    finished: set[int] = field(default_factory=set)
+
+    def key(self, slot: int) -> Key:
+        return Key("search", self.method, self.loss, "", self.replicate, slot)
+
+    def begin(self, point: Point, attrs: Mapping[str, Any]) -> int:
+        """Enter a given point as a running trial, in one step, and return its number."""
+        study_id = self.storage.get_study_id_from_name(self.optuna_study.study_name)
+        trial = create_trial(
+            state=TrialState.RUNNING, params=point, distributions=distributions(self.loss), user_attrs=dict(attrs)
+        )
+        return self.storage.get_trial_number_from_id(self.storage.create_new_trial(study_id, template_trial=trial))
+
+    def fail(self, number: int, **attrs: Any) -> None:  # noqa: ANN401
+        """End a trial as failed, with the reason in its attributes."""
+        study_id = self.storage.get_study_id_from_name(self.optuna_study.study_name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        for name, value in attrs.items():
+            self.storage.set_trial_user_attr(trial_id, name, value)
+        self.optuna_study.tell(number, state=TrialState.FAIL)
+
+    def tell(self, number: int, cell: Mapping[str, Any]) -> None:
+        """End a trial with what its cell says."""
+        if cell["state"] == "complete":
+            self.optuna_study.tell(number, cell["objective"])
+        else:
+            self.fail(number, error=cell["error"])
+
+
+class SearchFeed:
+    """Takes turns over all searches: whoever has been given least so far is next."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        run: RunDirectory,
+        recipe: Mapping[str, Any],
+        counts: Mapping[int, tuple[int, ...]],
+        *,
+        trials: int | None = None,
+        lowered: Callable[[int, str], None] | None = None,
+    ) -> None:
+        """Open every search and take over what is done.
+
+        Args:
+            config: the study.
+            run: where cells and optuna.db lie.
+            recipe: the literature recipe.
+            counts: replicate → training images by class.
+            trials: per search; None takes the config's, which may be lowered after the first trainings.
+            lowered: told the number of trials and the reason once it is fixed.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.config, self.run, self.recipe = config, run, recipe
+        self.trials = trials or config.trials_per_search
+        self.decided = trials is not None or config.planned_seconds is None
+        self.lowered = lowered
+        self.measured: list[float] = []
+        storage = open_storage(run)
+        self.searches = [
+            self._open(storage, method, loss, replicate, counts[replicate])
+            for replicate in range(config.replicates)
+            for method in config.methods
+            for loss in config.losses
+        ]
+        for search in self.searches:
+            self._take_over(search)
+
+    def _open(
+        self, storage: optuna.storages.BaseStorage, method: str, loss: str, replicate: int, counts: tuple[int, ...]
+    ) -> _Search:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=study_name(method, loss, replicate),
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )
+        points = opening(
+            loss,
+            self.recipe,
+            seed=self.config.seed,
+            method=method,
+            replicate=replicate,
+            num_classes=len(counts),
+            num_samples=sum(counts),
+            trials=self.config.trials_per_search,
+        )
+        return _Search(method, loss, replicate, storage, study, points)
+
+    def _take_over(self, search: _Search) -> None:
+        """Bring Optuna's record and the cells together after an interruption."""
+        latest: dict[int, FrozenTrial] = {}
+        for trial in search.optuna_study.get_trials(deepcopy=False):
+            slot = trial.user_attrs.get("slot")
+            if slot is not None and not trial.user_attrs.get("interrupted"):
+                latest[slot] = trial
+            elif trial.state == TrialState.RUNNING:
+                search.fail(trial.number, interrupted=True)
+        for slot in range(self.config.trials_per_search):
+            cell, trial = self.run.read_cell(search.key(slot)), latest.get(slot)
+            if cell is not None:
+                if trial is None:
+                    search.optuna_study.add_trial(_trial_from_cell(search.loss, slot, cell))
+                elif trial.state == TrialState.RUNNING:
+                    search.tell(trial.number, cell)
+                search.finished.add(slot)
+            elif trial is not None:
+                if trial.state == TrialState.RUNNING:
+                    search.fail(trial.number, interrupted=True)
+                search.again[slot] = (trial.user_attrs["source"], dict(trial.params))
+        search.handed = len(search.finished)
+
+    def finished(self) -> bool:
+        """Say whether every slot was handed out."""
+        return self.decided and not any(self._open_slot(search) is not None for search in self.searches)
+
+    def next(self) -> Training | None:
+        """Return the next trial of the search that has been given least, or None to wait."""
+        waiting = [(search, slot) for search in self.searches if (slot := self._open_slot(search)) is not None]
+        if not waiting:
+            return None
+        search, slot = min(waiting, key=lambda pair: (pair[0].handed, len(pair[0].numbers)))
+        source, point, number = self._ask(search, slot)
+        search.numbers[slot] = number
+        search.handed += 1
+        seed = derive(self.config.seed, "trial", search.method, search.replicate, slot)
+        return training_of(self.recipe, search.key(slot), point, seed, source=source)
+
+    def done(self, training: Training, cell: dict[str, Any]) -> None:
+        """Tell the search what came out."""
+        key = training.key
+        search = next(
+            s for s in self.searches if (s.method, s.loss, s.replicate) == (key.method, key.loss, key.replicate)
+        )
+        number = search.numbers.pop(key.number)
+        search.tell(number, cell)
+        search.finished.add(key.number)
+        if not self.decided:
+            self._measure(cell)
+
+    def _limit(self) -> int:
+        return self.trials if self.decided else min(self.trials, FEWEST_TRIALS)
+
+    def _open_slot(self, search: _Search) -> int | None:
+        for slot in range(self._limit()):
+            if slot not in search.finished and slot not in search.numbers:
+                return slot
+        return None
+
+    def _measure(self, cell: Mapping[str, Any]) -> None:
+        """Fix the number of trials once two trainings were timed: the same for every loss."""
+        if cell["state"] == "complete":
+            seconds = [epoch["seconds"] for epoch in cell["epochs"]][EPOCHS_BEFORE_MEASURE:]
+            if seconds:
+                self.measured.append(median(seconds) * self.config.epochs)
+        all_fed = all(self._open_slot(search) is None for search in self.searches)
+        if len(self.measured) < 2 and not all_fed:
+            return
+        planned = self.config.planned_seconds or 0.0
+        took = min(self.measured, default=planned)
+        reason = ""
+        if took > SLOWER_ALLOWED * planned:
+            self.trials = max(min(FEWEST_TRIALS, self.trials), int(self.trials * SLOWER_ALLOWED * planned / took))
+            reason = f"a first training took {took:.1f} s where {planned:.1f} s were planned"
+        self.decided = True
+        if self.lowered is not None:
+            self.lowered(self.trials, reason)
+
+    def _ask(self, search: _Search, slot: int) -> tuple[str, Point, int]:
+        """Return (source, point, Optuna's trial number) of a slot."""
+        given = search.again.pop(slot, None) or (search.opening[slot] if slot < len(search.opening) else None)
+        if given is not None:
+            source, point = given
+            return source, point, search.begin(point, {"slot": slot, "source": source})
+        seed = derive(self.config.seed, "tpe", search.method, search.replicate, slot)
+        search.optuna_study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
+        trial = search.optuna_study.ask(distributions(search.loss))
+        trial.set_user_attr("source", "tpe")
+        trial.set_user_attr("slot", slot)
+        return "tpe", dict(trial.params), trial.number
+
+
+def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
+    """Open optuna.db; one that was damaged is set aside, and the cells fill a new one."""
+    import sqlalchemy.exc
+
+    try:
+        storage = _sqlite(run)
+        for summary in optuna.study.get_all_study_summaries(storage):
+            optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False)
+    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        aside = run.storage.with_suffix(".db.damaged")
+        run.storage.replace(aside)
+        print(
+            f"{run.storage.name} is damaged ({type(error).__name__}): set aside as {aside.name}, rebuilt from the cells"
+        )
+        storage = _sqlite(run)
+    return storage
+
+
+def _sqlite(run: RunDirectory) -> optuna.storages.RDBStorage:
+    """Open the database without waiting for the disk at every one of a trial's dozen commits.
+
+    A killed process loses nothing by that. After a power failure the cells, which do wait for the disk, fill it again.
+    """
+    from sqlalchemy import event
+
+    url = f"sqlite:///{run.storage}"
+    storage = optuna.storages.RDBStorage(url)
+    event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    storage.engine.dispose()
+    return storage
+
+
+def study_name(method: str, loss: str, replicate: int) -> str:
+    """Return the name of a search in optuna.db."""
+    return f"{method}/{loss}/r{replicate}"
+
+
+def _trial_from_cell(loss: str, slot: int, cell: Mapping[str, Any]) -> FrozenTrial:
+    """Return Optuna's record of a trial whose cell outlived the database."""
+    complete = cell["state"] == "complete"
+    space = distributions(loss)
+    attrs = {"slot": slot, "source": cell["training"]["source"]}
+    return create_trial(
+        state=TrialState.COMPLETE if complete else TrialState.FAIL,
+        value=cell["objective"] if complete else None,
+        params={k: v for k, v in point_of(cell).items() if k in space},
+        distributions=space,
+        user_attrs=attrs if complete else {**attrs, "error": cell["error"]},
+    )
+
+
+def point_of(cell: Mapping[str, Any]) -> Point:
+    """Return the searched point of a trial from its cell."""
+    training = cell["training"]
+    shared = {k: training["recipe"][k] for k in SHARED}
+    return {**shared, **{f"loss.{k}": v for k, v in training["loss_parameters"].items()}}
+
+
+def searched(
+    config: StudyConfig, run: RunDirectory, method: str, loss: str, replicate: int
+) -> dict[int, dict[str, Any]]:
+    """Return slot → cell of the finished trials of one search."""
+    keys = [Key("search", method, loss, "", replicate, slot) for slot in range(config.trials_per_search)]
+    return {key.number: cell for key in keys if (cell := run.read_cell(key)) is not None}
+
+
+def edge_flags(winners: Mapping[tuple[str, str, int], tuple[int, Mapping[str, Any]]]) -> list[str]:
+    """Return a sentence for every winner that lies within 5 % of an end of a range."""
+    flags = []
+    for (method, loss, replicate), (slot, cell) in sorted(winners.items(), key=lambda item: item[0]):
+        for parameter in near_edge(point_of(cell), loss):
+            name = parameter.removeprefix("loss.")
+            value = point_of(cell)[parameter]
+            flags.append(
+                f"{method}/{loss} replicate {replicate}: the winner (trial {slot}) has {name} = {value:.3g}, "
+                "within 5 % of an end of its range"
+            )
+    return flags

@@ -1,0 +1,147 @@
+"""The stages: plain functions over a run directory. Each asks what is missing, makes it, and writes it down."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ray
+
+from study.cluster import Gauges
+from study.config import Resources, StudyConfig
+from study.confirm import confirm_trainings, rescore_trainings, sweep_trainings
+from study.data.types import Source
+from study.ledger import attack_keys, evaluation_keys, health_keys
+from study.measure import attack_model, check_model, evaluate_model
+from study.pool import ListFeed, concurrency, run_pool
+from study.progress import StageProgress, totals_by_loss
+from study.remote import Work, run_remote
+from study.run import Key, RunDirectory
+from study.search import SearchFeed
+from study.tasks import get_task
+from study.trial import Training, splits
+
+
+@dataclass
+class Context:
+    """What every stage needs."""
+
+    config: StudyConfig
+    resources: Resources
+    run: RunDirectory
+    source: Source
+    study: dict[str, Any]
+    """study.json, kept as it grows."""
+    reference: Any = None
+    """The data set in Ray's object store."""
+    gauges: Gauges | None = None
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The literature recipe of the data set."""
+        return dict(get_task(self.config.task).recipe(self.source))
+
+
+@contextmanager
+def stage(context: Context, name: str) -> Iterator[None]:
+    """Time a stage, and write that down even if it is interrupted."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent = context.study.setdefault("stages", {})
+        spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
+        context.run.write_study(context.study)
+
+
+def _progress(
+    context: Context, name: str, totals: dict[str, int], done: dict[str, int], metric: str = ""
+) -> StageProgress:
+    gauges = context.gauges
+    report: Callable[..., None] | None = None
+    if gauges is not None:
+        report = lambda loss, values: gauges.set(name, loss, values)  # noqa: E731
+    return StageProgress(name, totals, metric=metric, done=done, gauges=report)
+
+
+def search(context: Context) -> None:
+    """Search every (method, loss, replicate), all at the same pace."""
+    config, run = context.config, context.run
+    counts = {r: splits(config, context.source, r).class_counts for r in range(config.replicates)}
+    budget = context.study["budget"]
+    groups = len(config.methods) * config.replicates
+
+    def lowered(trials: int, reason: str) -> None:
+        budget.update(trials=trials * config.replicates, reason=reason)
+        run.write_study(context.study)
+        progress.lower(dict.fromkeys(config.losses, trials * groups))
+
+    fixed = budget["trials"] // config.replicates if budget.get("trials") else None
+    with stage(context, "search"):
+        feed = SearchFeed(config, run, context.recipe, counts, trials=fixed, lowered=lowered)
+        done = {loss: sum(len(s.finished) for s in feed.searches if s.loss == loss) for loss in config.losses}
+        totals = dict.fromkeys(config.losses, feed.trials * groups)
+        with _progress(context, "search", totals, done, config.objective) as progress:
+            run_pool(feed, config, context.resources, run, context.reference, progress, name="search")
+    if not budget.get("trials"):
+        budget["trials"] = feed.trials * config.replicates
+
+
+def confirm(context: Context) -> None:
+    """Name each search's winner, retrain the arms with fresh seeds, and map the margin."""
+    config, run = context.config, context.run
+    classes = context.source.num_classes
+    _train(context, "rescore", rescore_trainings(config, run, context.recipe))
+    _train(context, "confirm", confirm_trainings(config, run, context.recipe, classes))
+    _train(context, "sweep", sweep_trainings(config, run, context.recipe))
+
+
+def _train(context: Context, name: str, trainings: list[Training]) -> None:
+    if not trainings:
+        return
+    totals = totals_by_loss(training.key for training in trainings)
+    with stage(context, name), _progress(context, name, totals, {}, context.config.objective) as progress:
+        run_pool(
+            ListFeed(trainings), context.config, context.resources, context.run, context.reference, progress, name=name
+        )
+
+
+def evaluate(context: Context) -> None:
+    """Measure and attack every confirmed model."""
+    config, run = context.config, context.run
+    _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
+    attacks = [(key, partial(attack_model, norm=n, eps=eps)) for key, (n, eps) in attack_keys(config, run).items()]
+    checks = [(key, partial(check_model, norm=norm)) for key, norm in health_keys(config, run).items()]
+    _work(context, "attack", [*attacks, *checks])
+
+
+def _work(context: Context, name: str, asked: list[tuple[Key, Work]]) -> None:
+    jobs = [(key, work) for key, work in asked if context.run.read_cell(key) is None]
+    if not jobs:
+        return
+    room = concurrency(context.resources)
+    with stage(context, name), _progress(context, name, totals_by_loss(key for key, _ in jobs), {}) as progress:
+        run_remote(jobs, context.config, context.resources, context.run, context.reference, progress, room)
+
+
+def place_data(context: Context) -> None:
+    """Put the data set into Ray's object store, once, and open the metrics."""
+    context.gauges = Gauges()
+    context.source.fingerprint()
+    context.reference = ray.put(context.source)
+
+
+def run_all(context: Context) -> None:
+    """Search, confirm and evaluate: whatever is missing."""
+    place_data(context)
+    search(context)
+    confirm(context)
+    evaluate(context)
+
+
+def evaluate_only(context: Context) -> None:
+    """Measure and attack what was confirmed: whatever is missing."""
+    place_data(context)
+    evaluate(context)

@@ -1,0 +1,388 @@
+"""One training: in the trial process itself, or as several ranks through Ray Train. One loop for both.
+
+A training ends in a cell, whatever happens: "complete", or "failed" with the reason. Its state is written into the run
+from time to time, so a training whose process died goes on where it was.
+"""
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.config import Resources, StudyConfig
+from study.errors import InputError
+from study.run import Key, RunDirectory, write_atomic
+from study.seeds import derive
+from study.tasks import get_task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from study.data.types import Source, Splits
+
+DRW_START = 0.8
+CHECKPOINT_SECONDS = 30.0
+DEATHS_ALLOWED = 2
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that tells one training from another within a study."""
+
+    key: Key
+    recipe: Mapping[str, Any]
+    """Arguments of `study.training.Recipe`."""
+    loss_parameters: Mapping[str, float]
+    seed: int
+    keep_weights: bool = False
+    source: str = ""
+    """Where a trial's point came from: "literature", "shared" or "tpe"."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "key": asdict(self.key)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Training":
+        """Return the training that `to_dict` came from."""
+        return cls(**{**values, "key": Key(**values["key"])})
+
+
+_SPLITS: dict[tuple[Any, ...], "Splits"] = {}
+
+
+def splits(config: StudyConfig, source: "Source", replicate: int) -> "Splits":
+    """Return a replicate's training, validation and test images; cut once per process."""
+    key = (source.fingerprint(), config.task, config.imbalance_ratio, config.seed, replicate)
+    if key not in _SPLITS:
+        _SPLITS[key] = get_task(config.task).split(
+            source,
+            config.imbalance_ratio,
+            derive(config.seed, "split", replicate),
+            derive(config.seed, "order", replicate),
+        )
+    return _SPLITS[key]
+
+
+def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "torch.nn.Module":
+    """Return the study's network for a loss (with the head it asks for), initialised from `seed`."""
+    from hem.registry import get_loss
+
+    from study.data.preprocessing import channel_statistics
+    from study.models.registry import build_model
+
+    mean, std = channel_statistics(data.train)
+    return build_model(
+        config.model,
+        shape=data.train.images.shape[1:],
+        num_classes=len(data.classes),
+        head=get_loss(loss).head,
+        mean=mean,
+        std=std,
+        seed=seed,
+    )
+
+
+def pixels(images: "np.ndarray") -> "torch.Tensor":
+    """Return uint8 images (N, H, W, C) as a network takes them: float32 (N, C, H, W) in [0, 1]."""
+    import torch
+
+    return torch.tensor(images).permute(0, 3, 1, 2).float().div_(255)
+
+
+def train(
+    training: Training,
+    config: StudyConfig,
+    source: "Source",
+    *,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    timeout: float = 0.0,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Train once and return the cell's content; the trained network lies under "model" of rank 0's answer.
+
+    Args:
+        training: what to train.
+        config: the study.
+        source: the data set.
+        checkpoint: where the state is kept while the training runs; None keeps none.
+        device: where to train.
+        rank: this process among the data-parallel ones.
+        world_size: how many of them there are.
+        timeout: seconds after which the training counts as failed; 0: never.
+        report: called with every epoch's metrics.
+
+    Raises:
+        NonFiniteLoss: the training diverged.
+        TimeoutError: it took longer than `timeout`.
+    """
+    import torch
+    from hem.margins import class_balanced_weights
+    from hem.registry import get_loss
+
+    from study.training import Recipe, fit
+
+    data = splits(config, source, training.key.replicate)
+    task = get_task(config.task)
+    spec = get_loss(training.key.loss)
+    loss = spec.build(data.class_counts, **training.loss_parameters)
+    deferred = training.key.method == "drw" or spec.weight_schedule == "drw"
+    recipe = Recipe(**{**training.recipe, "epochs": config.epochs})
+    state, epochs = _load(checkpoint, training)
+    started = time.perf_counter()
+    saved = started
+    model = build_network(config, data, training.key.loss, training.seed)
+    steps = fit(
+        model,
+        loss,
+        data.train,
+        data.validation,
+        recipe,
+        sampler=spec.sampler,
+        class_weights_after=(DRW_START, class_balanced_weights(data.class_counts)) if deferred else None,
+        seed=training.seed,
+        device=torch.device(device),
+        state=state,
+        rank=rank,
+        world_size=world_size,
+        score=task.score,
+    )
+    for metrics, get_state in steps:
+        epochs.append(metrics)
+        now = time.perf_counter()
+        if report is not None:
+            report(metrics)
+        if timeout and now - started > timeout:
+            raise TimeoutError(f"not finished after {timeout:g} s (--trial-timeout)")
+        if checkpoint is not None and rank == 0 and now - saved > CHECKPOINT_SECONDS:
+            _save(checkpoint, training, get_state(), epochs)
+            saved = now
+    last = epochs[-1]
+    margin = getattr(loss, "margin", None)
+    return {
+        "state": "complete",
+        "objective": last[f"validation_{config.objective}"],
+        "metrics": {k.removeprefix("validation_"): v for k, v in last.items() if k.startswith("validation_")},
+        "epochs": epochs,
+        "images": len(data.train) * config.epochs,
+        "margin": None
+        if margin is None
+        else [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())],
+        "model": model,
+    }
+
+
+def _load(checkpoint: Path | None, training: Training) -> tuple[dict[str, Any] | None, list[dict[str, float]]]:
+    """Return the state a killed training left, if it was this one's."""
+    import torch
+
+    if checkpoint is None or not checkpoint.is_file():
+        return None, []
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        checkpoint.unlink(missing_ok=True)
+        print(f"{checkpoint.name}: damaged ({type(error).__name__}); this training starts again")
+        return None, []
+    if saved["training"] != repr(training):
+        return None, []
+    return saved["state"], saved["epochs"]
+
+
+def _save(checkpoint: Path, training: Training, state: Mapping[str, Any], epochs: list[dict[str, float]]) -> None:
+    import io
+
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({"training": repr(training), "state": dict(state), "epochs": epochs}, buffer)
+    write_atomic(checkpoint, buffer.getvalue())
+
+
+def run_training(
+    training: Training,
+    config: StudyConfig,
+    source: "Source",
+    run: RunDirectory,
+    *,
+    timeout: float = 0.0,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    **place: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Train, keep what is asked for, write the cell, and return it. A cell that is there already is returned as it is.
+
+    Args:
+        training: what to train.
+        config: the study.
+        source: the data set.
+        run: where the cell goes.
+        timeout: seconds after which the training counts as failed; 0: never.
+        report: called with every epoch's metrics.
+        **place: device, rank and world_size of `train`.
+    """
+    from study.training import NonFiniteLoss
+
+    done = run.read_cell(training.key)
+    if done is not None:
+        return done
+    rank = place.get("rank", 0)
+    checkpoint = run.checkpoint(training.key)
+    started = time.perf_counter()
+    with _watchdog(training, run, timeout):
+        try:
+            cell = train(training, config, source, checkpoint=checkpoint, timeout=timeout, report=report, **place)
+        except NonFiniteLoss as error:
+            cell = {"state": "failed", "reason": "diverged", "error": str(error)}
+        except TimeoutError as error:
+            cell = {"state": "failed", "reason": "timeout", "error": str(error)}
+        except InputError as error:
+            cell = {"state": "failed", "reason": "input", "error": str(error)}
+        except Exception as error:
+            cell = failed_by(error)
+    cell["seconds"] = time.perf_counter() - started
+    cell["training"] = {k: v for k, v in training.to_dict().items() if k != "key"}
+    model = cell.pop("model", None)
+    if rank == 0:
+        if model is not None and training.keep_weights:
+            save_weights(run.model(training.key), model, training, config)
+        run.write_cell(training.key, cell)
+        checkpoint.unlink(missing_ok=True)
+    return cell
+
+
+def failed_by(error: BaseException) -> dict[str, Any]:
+    """Return a failed cell's content for an exception that nobody foresaw: its last line, and the whole traceback."""
+    return {
+        "state": "failed",
+        "reason": "error",
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def save_weights(path: Path, model: "torch.nn.Module", training: Training, config: StudyConfig) -> None:
+    """Write weights and what they belong to; `torch.load(path, weights_only=True)` reads them."""
+    import io
+
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+            "model": config.model,
+            "task": config.task,
+            "dataset": config.dataset,
+            "loss": training.key.loss,
+            "method": training.key.method,
+            "arm": training.key.arm,
+            "replicate": training.key.replicate,
+            "recipe": dict(training.recipe),
+            "loss_parameters": dict(training.loss_parameters),
+            "seed": training.seed,
+        },
+        buffer,
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+class _watchdog:
+    """Ends the process of a training that hangs, after its cell says so."""
+
+    def __init__(self, training: Training, run: RunDirectory, timeout: float) -> None:
+        self.timer = threading.Timer(1.2 * timeout + 10, self._end, (training, run, timeout)) if timeout else None
+
+    def __enter__(self) -> None:
+        if self.timer is not None:
+            self.timer.daemon = True
+            self.timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+    @staticmethod
+    def _end(training: Training, run: RunDirectory, timeout: float) -> None:
+        error = f"hangs: no end of an epoch for {timeout:g} s (--trial-timeout); its process was ended"
+        run.write_cell(
+            training.key,
+            {
+                "state": "failed",
+                "reason": "timeout",
+                "error": error,
+                "seconds": timeout,
+                "training": {k: v for k, v in training.to_dict().items() if k != "key"},
+            },
+        )
+        os._exit(75)
+
+
+def train_ranks(
+    training: Training, config: StudyConfig, source: "Source", run: RunDirectory, resources: Resources
+) -> dict[str, Any]:
+    """Train with several data-parallel ranks through Ray Train, and return the cell that rank 0 wrote.
+
+    R ranks with batches of b/R give what one process with batches of b gives (batch normalisation apart).
+    """
+    import ray
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    done = run.read_cell(training.key)
+    if done is not None:
+        return done
+    trainer = TorchTrainer(
+        _rank,
+        train_loop_config={
+            "training": training.to_dict(),
+            "config": config.to_dict(),
+            "source": ray.put(source),
+            "run": str(run.path),
+            "timeout": resources.trial_timeout,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers_per_trial,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker={
+                "CPU": resources.cpus_per_worker,
+                **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
+            },
+        ),
+        run_config=ray.train.RunConfig(
+            name=training.key.name,
+            storage_path=str(run.path / "tune" / "train"),
+            failure_config=ray.train.FailureConfig(max_failures=DEATHS_ALLOWED),
+        ),
+    )
+    trainer.fit()
+    cell = run.read_cell(training.key)
+    if cell is None:
+        raise RuntimeError(f"{training.key}: the ranks ended without a cell")
+    return cell
+
+
+def _rank(values: Mapping[str, Any]) -> None:
+    """One rank: the same training, its slice of every batch."""
+    import ray
+    import ray.train
+    import ray.train.torch
+
+    context = ray.train.get_context()
+    run_training(
+        Training.from_dict(values["training"]),
+        StudyConfig.from_dict(values["config"]),
+        ray.get(values["source"]),
+        RunDirectory(Path(values["run"])),
+        timeout=values["timeout"],
+        device=str(ray.train.torch.get_device()),
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+    )

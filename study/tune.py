@@ -1,0 +1,165 @@
+"""Search, retrain, measure and compare losses on a task: `python -m study.tune --task imbalanced`."""
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from study.errors import InputError
+from study.options import Request, parse
+
+if TYPE_CHECKING:
+    from study.stages import Context
+
+COMPLETE, INCOMPLETE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    try:
+        return run(parse(argv))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def run(request: Request) -> int:
+    """Do what a command line asks for.
+
+    Raises:
+        InputError: something the user can mend; nothing was trained, or everything trained so far is kept.
+    """
+    from study import preflight, record
+    from study.data.registry import load_source
+    from study.environment import prepare
+    from study.run import RunDirectory, locked
+
+    if request.resume is not None:
+        directory = RunDirectory(request.resume)
+        study = directory.read_study()
+        config = preflight.resumed_config(study, request)
+        source = load_source(config.dataset, request.data_dir)
+        preflight.same_data(study, source)
+    else:
+        config = request.config
+        if config is None:
+            raise InputError("neither --task nor --resume was given")
+        source = load_source(config.dataset, request.data_dir)
+        directory = RunDirectory(request.output or record.default_output(config.task, config.dataset))
+        preflight.free(directory)
+        study = {}
+    preflight.check(config, source)
+    if request.dry_run:
+        preflight.dry_run(config, request.resources, source, directory)
+        return COMPLETE
+    prepare(request.resources.verbose)
+    from study import stages
+
+    with locked(directory):
+        study = record.describe(study, config, source) if study else record.new(config, source, directory, command())
+        context = stages.Context(config, request.resources, directory, source, study)
+        return on_ray(context, stages.run_all, resumed=request.resume is not None, dashboard=request.dashboard)
+
+
+def on_ray(context: "Context", work: "Callable[[Context], None]", *, resumed: bool, dashboard: bool) -> int:
+    """Start or join Ray, do the work, report, and clean up however it ends.
+
+    Args:
+        context: of the stages.
+        work: which stages.
+        resumed: whether failed cells are to be tried again.
+        dashboard: whether to write the page.
+    """
+    import ray
+
+    from study import ledger
+    from study.cluster import connect
+    from study.host import PeakMemory
+    from study.pool import concurrency
+
+    config, directory, study = context.config, context.run, context.study
+    joined, started = ray.is_initialized(), time.monotonic()
+    with _interruptible(), PeakMemory(study["peak_memory_bytes"]) as memory:
+        try:
+            losses = ", ".join(config.losses)
+            print(f"{config.task} on {study['dataset']}, {config.model}, preset {config.preset}: {losses}")
+            print(f"run directory: {directory.path}")
+            print(connect(context.resources))
+            print(f"{concurrency(context.resources)} trainings at a time", flush=True)
+            directory.write_study({**study, "status": "running"})
+            if resumed:
+                ledger.forget_failures(directory)
+            work(context)
+            study["peak_memory_bytes"] = memory.peak
+            return _report(context, started, dashboard)
+        except KeyboardInterrupt:
+            study.update(status="interrupted", peak_memory_bytes=memory.peak)
+            directory.write_study(study)
+            print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(directory.path)}")
+            return INTERRUPTED
+        finally:
+            if not joined:
+                ray.shutdown()
+
+
+def _report(context: "Context", started: float, dashboard: bool) -> int:
+    """Write tables, verdict and page, and tell the user."""
+    from study import ledger
+    from study.report import finish_run, print_summary
+
+    asked, failed = ledger.asked(context.config, context.run), ledger.failures(context.config, context.run)
+    verdict = finish_run(context.run, context.config, context.study, asked=len(asked), failed=failed)
+    print_summary(context.run, verdict)
+    if dashboard:
+        import dashboards
+
+        print(f"\n{dashboards.build(context.run.path)}")
+    minutes = (time.monotonic() - started) / 60
+    print(f"took {minutes:.1f} min, peak memory {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
+    if failed:
+        print(f"\n{len(failed)} cells failed; try them again with: {resume_command(context.run.path)}", file=sys.stderr)
+        for key, error in sorted(failed.items())[:10]:
+            print(f"  {key}: {error.splitlines()[0]}", file=sys.stderr)
+        return INCOMPLETE
+    return COMPLETE
+
+
+def command() -> str:
+    """Return the command line as it could be typed again."""
+    return shlex.join(["python", "-m", "study.tune", *sys.argv[1:]])
+
+
+def resume_command(path: Path) -> str:
+    """Return the command that goes on with a run."""
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return shlex.join(["python", "-m", "study.tune", "--resume", str(near)])
+
+
+class _interruptible:
+    """Makes Ctrl-C and SIGTERM stop cleanly the first time, and at once the second."""
+
+    def __enter__(self) -> None:
+        self.before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.asked = False
+        for number in self.before:
+            signal.signal(number, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(INTERRUPTED)
+        self.asked = True
+        print("\nstopping; once more stops at once", flush=True)
+        raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

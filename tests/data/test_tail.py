@@ -1,0 +1,230 @@
+"""Cutting: the numbers of the tail, and that no part depends on what it must not depend on."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.data.registry import cut_defaults, load_source
+from study.data.tail import cut_imbalanced, is_imbalanced, tail_counts
+from study.data.types import Images, Source
+from study.errors import InputError
+from tests.data.helpers import number_of, toy_source
+
+
+def cut(source, **change):
+    arguments = {
+        "split_seed": 0,
+        "order_seed": 0,
+        "ratio": 10.0,
+        "test_per_class": 10,
+        "validation_per_class": 5,
+    }
+    return cut_imbalanced(source, **{**arguments, **change})
+
+
+def parts(splits):
+    return {name: number_of(getattr(splits, name)) for name in ("train", "validation", "test")}
+
+
+def test_tail_of_mnist5k_by_hand():
+    counts = tail_counts(350, 50, 10)
+    assert counts == (350, 226, 146, 95, 61, 39, 25, 16, 10, 7)
+    assert sum(counts) == 975
+
+
+def test_tails_of_the_field_have_their_known_sizes():
+    assert sum(tail_counts(5000, 100, 10)) == 12_406
+    assert sum(tail_counts(500, 100, 100)) == 10_847
+
+
+@pytest.mark.parametrize(
+    ("n_max", "ratio", "num_classes", "expected"),
+    [
+        (100, 1, 3, (100, 100, 100)),
+        (100, 100, 3, (100, 10, 5)),
+        (8, 1.6, 2, (8, 5)),
+        (64, 8, 4, (64, 32, 16, 8)),
+    ],
+)
+def test_tails_by_hand(n_max, ratio, num_classes, expected):
+    assert tail_counts(n_max, ratio, num_classes) == expected
+
+
+@settings(deadline=None)
+@given(last=st.integers(5, 300), ratio=st.integers(1, 500), num_classes=st.integers(2, 40))
+def test_the_last_class_is_exact_whatever_the_rounding(last, ratio, num_classes):
+    counts = tail_counts(last * ratio, ratio, num_classes)
+    assert (counts[0], counts[-1]) == (last * ratio, last)
+    assert list(counts) == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((100, 0.5, 10), "imbalance ratio: expected a finite number of at least 1, got 0.5"),
+        ((100, float("nan"), 10), "got nan"),
+        ((100, float("inf"), 10), "got inf"),
+        ((4, 10, 10), "n_max: expected at least the smallest class size, 5, got 4"),
+        ((100, 10, 1), "num_classes: expected at least 2, got 1"),
+        ((100, 10, 10, 0), "minimum: expected at least 1"),
+    ],
+)
+def test_tail_counts_refuse_what_makes_no_tail(arguments, message):
+    with pytest.raises(InputError, match=message):
+        tail_counts(*arguments)
+
+
+def test_parts_are_disjoint_and_have_the_sizes_asked_for():
+    source = toy_source([60, 70, 80, 90])
+    splits = cut(source)
+    found = parts(splits)
+    everything = [*found["train"], *found["validation"], *found["test"]]
+    assert len(everything) == len(set(everything))
+    assert splits.test.counts(4) == (10,) * 4
+    assert splits.validation.counts(4) == (5,) * 4
+    assert [splits.class_counts[c] for c in splits.class_order] == list(tail_counts(45, 10, 4))
+    assert splits.train.counts(4) == splits.class_counts
+    assert splits.n_pool == 300 - 40
+    assert splits.test_train_ratio == 40 / 260
+
+
+def test_images_keep_their_labels_and_are_shuffled():
+    source = toy_source([60, 70, 80, 90])
+    splits = cut(source)
+    for part in (splits.train, splits.validation, splits.test):
+        assert [source.train.labels[n] for n in number_of(part)] == list(part.labels)
+        assert list(part.labels) != sorted(part.labels)
+
+
+def test_mnist5k_and_digits_as_they_are_cut_by_default():
+    mnist, digits = load_source("mnist5k"), load_source("digits")
+    for source, test, validation, tail in [
+        (mnist, 100, 50, (350, 226, 146, 95, 61, 39, 25, 16, 10, 7)),
+        (digits, 40, 20, tail_counts(114, 10, 10)),
+    ]:
+        defaults = cut_defaults(source)
+        splits = cut(
+            source,
+            ratio=defaults.ratio,
+            test_per_class=defaults.test_per_class,
+            validation_per_class=defaults.validation_per_class,
+        )
+        assert splits.test.counts(10) == (test,) * 10
+        assert splits.validation.counts(10) == (validation,) * 10
+        assert tuple(splits.class_counts[c] for c in splits.class_order) == tail
+
+
+def test_order_seed_permutes_the_classes_and_nothing_else():
+    source = toy_source([60] * 6)
+    first, second = cut(source, order_seed=1), cut(source, order_seed=2)
+    assert first.class_order != second.class_order
+    assert parts(first)["test"] == parts(second)["test"]
+    assert parts(first)["validation"] == parts(second)["validation"]
+    assert cut(source, order_seed=1, split_seed=9).class_order == first.class_order
+    assert cut(source, order_seed=None).class_order == (0, 1, 2, 3, 4, 5)
+    # A class with more images under one order has those of the other order, and more.
+    for c in range(6):
+        a, b = ({n for n in parts(s)["train"] if source.train.labels[n] == c} for s in (first, second))
+        assert a <= b or b <= a
+
+
+def test_the_test_set_depends_on_the_split_seed_only():
+    source = toy_source([80] * 4)
+    expected = parts(cut(source))["test"]
+    for change in ({"ratio": 2.0}, {"ratio": None}, {"order_seed": 5}, {"validation_per_class": 20}, {"n_max": 30}):
+        assert parts(cut(source, **change))["test"] == expected
+    assert parts(cut(source)) == parts(cut(source))
+    assert set(parts(cut(source, split_seed=1))["test"]) != set(expected)
+
+
+def test_an_official_test_set_is_used_whole_and_decides_nothing():
+    source = toy_source([80] * 4, test_counts=[3, 9, 4, 4])
+    splits = cut(source)
+    assert splits.test is source.test
+    assert splits.n_pool == 320
+    permuted = Images(source.test.images, np.random.default_rng(0).permutation(source.test.labels))
+    leaked = cut(Source(source.name, source.train, permuted, source.classes, source.licence))
+    for part in ("train", "validation"):
+        assert number_of(getattr(leaked, part)) == number_of(getattr(splits, part))
+        assert list(getattr(leaked, part).labels) == list(getattr(splits, part).labels)
+    assert (leaked.class_order, leaked.class_counts) == (splits.class_order, splits.class_counts)
+
+
+def test_without_a_ratio_the_classes_stay_as_they_are():
+    source = toy_source([100, 400, 20, 8])
+    assert is_imbalanced(source)
+    splits = cut(source, ratio=None, test_per_class=None, validation_per_class=None)
+    # test: 20 %, at least 5 but at most a quarter; validation: 15 % of what is left, likewise
+    assert splits.test.counts(4) == (20, 80, 5, 2)
+    assert splits.validation.counts(4) == (12, 48, 3, 1)
+    assert splits.class_counts == (68, 272, 12, 5)
+    assert splits.class_order == (1, 0, 2, 3)
+    assert splits.n_pool == 528 - 107
+    found = parts(splits)
+    assert sorted([*found["train"], *found["validation"], *found["test"]]) == list(range(528))
+
+
+def test_without_a_ratio_numbers_a_class_are_possible_too():
+    splits = cut(toy_source([100, 90, 95]), ratio=None)
+    assert splits.test.counts(3) == (10, 10, 10)
+    assert splits.validation.counts(3) == (5, 5, 5)
+    assert splits.class_counts == (85, 75, 80)
+
+
+def test_shares_with_a_ratio_keep_validation_balanced():
+    splits = cut(toy_source([100, 120, 200]), test_per_class=None, validation_per_class=None)
+    assert splits.test.counts(3) == (20, 24, 40)
+    assert splits.validation.counts(3) == (12, 12, 12)
+    assert max(splits.class_counts) == 100 - 20 - 12
+
+
+def test_validation_may_be_left_out_as_in_the_field():
+    splits = cut(toy_source([500] * 10, [10] * 10), order_seed=None, ratio=100.0, validation_per_class=0)
+    assert len(splits.validation) == 0
+    assert splits.class_counts == tail_counts(500, 100.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("counts", "change", "message"),
+    [
+        ([60, 14, 60], {}, "class 'kind 1' has 14 images and needs 20: 15 for test and validation, 5 for training"),
+        ([60, 60, 19], {}, "class 'kind 2' has 19 images and needs 20"),
+        (
+            [60, 60, 30],
+            {"n_max": 40, "ratio": 1.0},
+            "'kind 2' has 30 images and needs 55: 15 .*, 40 for training",
+        ),
+        ([60, 60, 15], {"ratio": None}, "class 'kind 2' has 15 images and needs 16: 15 .*, 1 for training"),
+        (
+            [60, 60, 2],
+            {"ratio": None, "test_per_class": None, "validation_per_class": None},
+            "class 'kind 2' has 2 images and needs 3",
+        ),
+    ],
+)
+def test_a_class_with_too_few_images_is_named(counts, change, message):
+    with pytest.raises(InputError, match=message):
+        cut(toy_source(counts), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ratio": 0.1}, "imbalance ratio"),
+        ({"split_seed": -1}, "split_seed: expected a whole number of at least 0, got -1"),
+        ({"order_seed": -1}, "order_seed"),
+        ({"test_per_class": 0}, "test_per_class: expected at least 1"),
+        ({"validation_per_class": -1}, "validation_per_class: expected at least 0"),
+        ({"ratio": None, "n_max": 10}, "n_max: expected None"),
+        ({"n_max": 3}, "n_max: expected at least the smallest class size, 5, got 3"),
+    ],
+)
+def test_cut_refuses_other_arguments(change, message):
+    with pytest.raises(InputError, match=message):
+        cut(toy_source([60, 60, 60]), **change)
+
+
+def test_imbalance_by_nature_begins_at_two_to_one():
+    assert is_imbalanced(toy_source([10, 20]))
+    assert not is_imbalanced(toy_source([10, 19]))

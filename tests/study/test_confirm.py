@@ -1,0 +1,94 @@
+"""Who wins a search, what the arms are made of, and the map around a winner."""
+
+import pytest
+
+from study import confirm, ledger
+from study.run import Key, RunDirectory
+from tests.study.test_search import RECIPE, config
+
+SEARCH = ("plain", "hem", 0)
+
+
+def trial(run, search, slot, objective, rescore=None, **recipe):
+    method, loss, replicate = search
+    training = {
+        "recipe": {**RECIPE, **recipe},
+        "loss_parameters": {"M": 100.0 * (slot + 1)} if loss.startswith("hem") else {"label_smoothing": 0.1},
+        "seed": 1,
+        "source": "shared",
+    }
+    cell = {"state": "complete" if objective is not None else "failed", "objective": objective, "training": training}
+    cell |= {"seconds": 1.0, "epochs": [], "error": "diverged", "reason": "diverged"}
+    run.write_cell(Key("search", method, loss, "", replicate, slot), cell)
+    if rescore is not None:
+        run.write_cell(confirm.rescored_key(search, slot), {"state": "complete", "objective": rescore})
+
+
+def test_the_best_mean_of_two_scores_wins_not_the_luckiest_one(tmp_path):
+    run, study = RunDirectory(tmp_path), config(rescored=3)
+    for slot, scores in enumerate([(0.90, 0.70), (0.85, 0.84), (0.50, None), (0.84, 0.83), (None, None)]):
+        trial(run, SEARCH, slot, *scores)
+    assert confirm.winner(study, run, SEARCH)[0] == 1
+
+
+def test_only_the_best_are_scored_again_and_ties_go_to_the_first(tmp_path):
+    run, study = RunDirectory(tmp_path), config(rescored=2)
+    for slot, score in enumerate([0.5, 0.9, 0.9, 0.9, None]):
+        trial(run, SEARCH, slot, score)
+    assert [slot for slot, _ in confirm.best_trials(study, run, SEARCH)] == [1, 2]
+    wanted = [t.key.number for t in confirm.rescore_trainings(study, run, RECIPE)]
+    assert wanted == [1, 2]
+
+
+def test_a_search_whose_trials_all_failed_has_no_winner_and_is_named(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"), replicates=1, trials=4)
+    for slot in range(4):
+        trial(run, ("plain", "ce", 0), slot, 0.5, 0.5)
+        trial(run, SEARCH, slot, None)
+    assert confirm.winner(study, run, SEARCH) is None
+    arms = {t.key.arm for t in confirm.confirm_trainings(study, run, RECIPE, 10) if t.key.loss == "hem"}
+    assert arms == {"default", "dropin"}
+    failed = ledger.failures(study, run)
+    assert failed[Key("confirm", "plain", "hem", "tuned", 0, 0)] == "no trial of hem finished in replicate 0"
+    assert Key("search", "plain", "hem", "", 0, 0) not in failed, "a diverged trial is a result"
+
+
+def test_without_cross_entropy_there_is_no_dropin_arm():
+    keys = confirm.confirm_keys(config(losses=("mm", "hem")))
+    assert {key.arm for key in keys} == {"default", "tuned"}
+
+
+def test_the_map_steps_m_by_ten_and_the_rate_by_three_around_the_winner(tmp_path):
+    run, study = RunDirectory(tmp_path), config(sweep=3, rescored=1)
+    trial(run, SEARCH, 0, 0.9, 0.9, learning_rate=0.1)
+    points = {
+        t.key.number: (t.loss_parameters["M"], t.recipe["learning_rate"])
+        for t in confirm.sweep_trainings(study, run, RECIPE)
+    }
+    assert points[4] == pytest.approx((100.0, 0.1))
+    assert points[0] == pytest.approx((10.0, 0.1 / 3))
+    assert points[5] == pytest.approx((100.0, 0.3))
+    assert points[7] == pytest.approx((1000.0, 0.1))
+    assert len(points) == 9
+
+
+def test_failures_of_the_machine_are_tried_again_but_not_what_diverged(tmp_path):
+    run = RunDirectory(tmp_path)
+    for number, reason in enumerate(["process", "error", "timeout", "diverged"]):
+        run.write_cell(Key("confirm", "plain", "ce", "default", 0, number), {"state": "failed", "reason": reason})
+    settled, open_search = ("plain", "ce", 0), ("plain", "ce", 1)
+    for search in (settled, open_search):
+        run.write_cell(Key("search", *search[:2], "", search[2], 0), {"state": "failed", "reason": "process"})
+    run.write_cell(Key("confirm", "plain", "ce", "tuned", 0, 0), {"state": "complete"})
+    ledger.forget_failures(run)
+    assert [key.number for key, _ in run.cells("confirm")] == [3, 0]
+    assert [key.replicate for key, _ in run.cells("search")] == [0]
+
+
+def test_every_cell_that_is_asked_for_and_missing_is_named(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2, rescored=1)
+    trial(run, ("plain", "ce", 0), 0, 0.5, 0.5)
+    failed = ledger.failures(study, run)
+    assert {key.arm: reason for key, reason in failed.items()} == dict.fromkeys(
+        ("default", "dropin", "tuned"), "not done yet"
+    )

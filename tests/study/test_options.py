@@ -1,0 +1,134 @@
+"""The command line: every mistake is a short block that says what was wrong, what was given and what is allowed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.options import parse
+from study.tune import main
+
+ROOT = Path(__file__).parents[2]
+TASK = ["--task", "imbalanced", "--preset", "smoke"]
+
+
+def refused(capsys, *argv):
+    """Run the command; return what it says. It must be short and exit with 2."""
+    assert main([str(part) for part in argv]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 10
+    return said
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--tsk", "imbalanced"], ["unknown option", "did you mean '--task'"]),
+        (["--task", "imbalance"], ["unknown task", "did you mean 'imbalanced'"]),
+        ([], ["--task is missing", "imbalanced"]),
+        ([*TASK, "--losses", "ce", "hme"], ["unknown loss: 'hme'", "did you mean 'hem'"]),
+        ([*TASK, "--losses", "ce", "ce"], ["--losses", "each name once"]),
+        ([*TASK, "--preset", "smok"], ["unknown preset", "did you mean 'smoke'"]),
+        ([*TASK, "--model", "mpl"], ["unknown model", "did you mean 'mlp'"]),
+        ([*TASK, "--dataset", "digit"], ["unknown data set", "did you mean 'digits'"]),
+        ([*TASK, "--dataset", "npz:nowhere.npz"], ["nowhere.npz"]),
+        ([*TASK, "--methods", "dwr"], ["unknown method", "did you mean 'drw'"]),
+        ([*TASK, "--objective", "acuracy"], ["unknown objective", "did you mean 'accuracy'"]),
+        ([*TASK, "--attacks", "fast"], ["--attacks", "standard"]),
+        ([*TASK, "--attack-points", "some"], ["--attack-points", "'some'"]),
+        ([*TASK, "--eps", "8"], ["--eps", "[0, 1]", "got 8"]),
+        ([*TASK, "--trials", "x"], ["--trials", "'x'"]),
+        ([*TASK, "--trials", "7", "--replicates", "3"], ["multiples of 3"]),
+        ([*TASK, "--trials", "2", "--replicates", "2"], ["fewer than 2 trials"]),
+        ([*TASK, "--epochs", "0"], ["--epochs", "≥ 1"]),
+        ([*TASK, "--imbalance-ratio", "0.5"], ["--imbalance-ratio", "≥ 1"]),
+        ([*TASK, "--imbalance-ratio", "nan"], ["--imbalance-ratio", "got nan"]),
+        ([*TASK, "--cpus-per-trial", "0"], ["--cpus-per-trial", "above 0"]),
+        ([*TASK, "--workers-per-trial", "0"], ["--workers-per-trial", "≥ 1"]),
+        ([*TASK, "--add-losses", "mm"], ["--add-losses", "--resume"]),
+        ([*TASK, "stray"], ["did not expect 'stray'"]),
+        ([*TASK, "--losses", "ce", "no_such_package:Loss"], ["no_such_package"]),
+        ([*TASK, "--losses", "ce", "examples.own_loss:Nothing"], ["Nothing"]),
+        (["--resume", "nowhere"], ["not a run directory"]),
+        (["--resume", "nowhere", "--epochs", "3"], ["--epochs cannot be given with --resume"]),
+    ],
+)
+def test_mistakes_are_named(capsys, argv, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT)
+    said = refused(capsys, *argv)
+    for word in words:
+        assert word in said, said
+    assert not list(tmp_path.iterdir()), "a mistake left something behind"
+
+
+def test_a_network_too_large_for_the_images_is_refused(capsys, tmp_path):
+    x = np.zeros((40, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "tiny.npz", x_train=x, y_train=np.arange(40) % 2)
+    said = refused(capsys, *TASK, "--dataset", f"npz:{tmp_path / 'tiny.npz'}", "--model", "rsnet20")
+    assert "did you mean 'resnet20'" in said
+
+
+def test_a_class_with_too_few_images_is_named(capsys, tmp_path):
+    y = np.array([0] * 60 + [1] * 60 + [2])
+    np.savez(tmp_path / "few.npz", x_train=np.zeros((len(y), 8, 8, 1), np.uint8), y_train=y, classes=["a", "b", "rare"])
+    said = refused(capsys, *TASK, "--dataset", f"npz:{tmp_path / 'few.npz'}")
+    assert "rare" in said
+
+
+def test_directories_that_hold_something_are_left_alone(capsys, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    assert "holds something else" in refused(capsys, *TASK, "--output", tmp_path)
+    (tmp_path / "study.json").write_text("{}")
+    assert "already holds a run" in refused(capsys, *TASK, "--output", tmp_path)
+    assert "is a file" in refused(capsys, *TASK, "--output", tmp_path / "mine.txt" / "run")
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [("{", "JSON"), ('{"version": 99}', "version"), ("[1]", "expected")], ids=["torn", "new", "list"]
+)
+def test_a_damaged_record_is_named(capsys, tmp_path, content, word):
+    (tmp_path / "study.json").write_text(content)
+    assert word in refused(capsys, "--resume", tmp_path)
+
+
+def test_the_presets_are_what_they_promise():
+    quick = parse(["--task", "imbalanced"]).config
+    assert quick.preset == "quick"
+    assert quick.losses == ("ce", "mm", "hem", "hem+", "logit_adjusted")
+    assert (quick.replicates, quick.trials_per_search, quick.seeds, quick.rescored, quick.sweep) == (3, 6, 1, 3, 3)
+    full = parse(["--task", "imbalanced", "--preset", "full"]).config
+    assert full.trials_per_search >= 20
+    assert full.replicates >= 5
+    assert full.attacks == "standard"
+    assert len(full.eps) > 1
+    assert len(full.losses) == 12
+
+
+def test_the_config_survives_json():
+    config = parse(["--task", "imbalanced", "--preset", "full", "--eps", "0.1", "0.2"]).config
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_help_lists_every_group_and_option():
+    answer = subprocess.run(
+        [sys.executable, "-m", "study.tune", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for word in ("what:", "how much:", "where:", "on what:", "show:", "--workers-per-trial", "exit code"):
+        assert word in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 120
+
+
+def test_dry_run_starts_nothing(capsys, tmp_path):
+    assert main([*TASK, "--output", str(tmp_path / "run"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "24 trainings" in said
+    assert not (tmp_path / "run").exists()
+    assert "RAY_JOB_ID" not in os.environ

@@ -1,0 +1,226 @@
+"""The fair search, driven without Ray: a feed gets cells from a made-up objective."""
+
+import math
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search_spaces.imbalanced import RECIPES
+from search_spaces.shared import SHARED
+from study.config import StudyConfig
+from study.run import Key, RunDirectory
+from study.search import SearchFeed, point_of, study_name
+
+RECIPE = RECIPES["mnist5k"]
+COUNTS = {0: (350, 226, 146, 95, 61, 39, 25, 16, 10, 7), 1: (7, 350, 226, 146, 95, 61, 39, 25, 16, 10)}
+
+
+def config(**changes):
+    values = {
+        "task": "imbalanced",
+        "preset": "quick",
+        "dataset": "mnist5k",
+        "model": "mlp",
+        "losses": ("ce", "mm", "hem"),
+        "methods": ("plain",),
+        "objective": "balanced_accuracy",
+        "trials": 20,
+        "replicates": 2,
+        "seeds": 1,
+        "epochs": 2,
+        "rescored": 1,
+        "sweep": 0,
+        "attacks": "none",
+        "eps": (),
+        "l2_eps": (),
+        "attack_points": 0,
+        "attack_replicates": 0,
+        "imbalance_ratio": None,
+        "ood_sets": (),
+        "seed": 0,
+    }
+    return StudyConfig(**{**values, **changes})
+
+
+def cell_of(training, seconds=0.1):
+    """A made-up result: best at learning rate 0.1, failed above 1."""
+    rate = training.recipe["learning_rate"]
+    content = {k: v for k, v in training.to_dict().items() if k != "key"}
+    if rate > 1:
+        return {"state": "failed", "reason": "diverged", "error": "diverged", "seconds": seconds, "training": content}
+    return {
+        "state": "complete",
+        "objective": 1 - abs(math.log10(rate / 0.1)) / 10,
+        "epochs": [{"seconds": seconds}] * 3,
+        "seconds": seconds,
+        "training": content,
+    }
+
+
+def finish(feed, run, training, seconds=0.1):
+    cell = cell_of(training, seconds)
+    run.write_cell(training.key, cell)
+    feed.done(training, run.read_cell(training.key))
+
+
+def drive(feed, run, stop_after=10**9):
+    """Run trainings one at a time; return them in the order they were handed out."""
+    order = []
+    while len(order) < stop_after and (training := feed.next()) is not None:
+        order.append(training)
+        finish(feed, run, training)
+    return order
+
+
+def rows(run, config, loss):
+    return [
+        run.read_cell(Key("search", "plain", loss, "", r, slot))
+        for r in range(config.replicates)
+        for slot in range(config.trials_per_search)
+    ]
+
+
+def test_every_search_gets_the_same_number_and_they_advance_together(tmp_path):
+    run, study = RunDirectory(tmp_path), config()
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    order = drive(feed, run)
+    assert feed.finished()
+    assert len(order) == 3 * 2 * 10
+    handed = dict.fromkeys({(t.key.loss, t.key.replicate) for t in order}, 0)
+    for training in order:
+        handed[training.key.loss, training.key.replicate] += 1
+        assert max(handed.values()) - min(handed.values()) <= 1
+    assert set(handed.values()) == {10}
+
+
+def test_shared_points_are_the_same_for_all_losses_and_differ_between_replicates(tmp_path):
+    run, study = RunDirectory(tmp_path), config()
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    shared = {
+        (loss, r): [
+            {k: cell["training"]["recipe"][k] for k in SHARED}
+            for cell in rows(run, study, loss)[10 * r : 10 * r + 10]
+            if cell["training"]["source"] == "shared"
+        ]
+        for loss in study.losses
+        for r in range(2)
+    }
+    assert len(shared["ce", 0]) == 5
+    for r in range(2):
+        assert shared["ce", r] == shared["mm", r] == shared["hem", r]
+    assert shared["ce", 0] != shared["ce", 1]
+
+
+def test_literature_comes_first_and_hem_tries_margins_of_02_and_1(tmp_path):
+    run, study = RunDirectory(tmp_path), config()
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    first, second, third = rows(run, study, "hem")[:3]
+    assert first["training"]["source"] == "literature"
+    assert first["training"]["loss_parameters"] == {"M": 2000.0}
+    assert first["training"]["recipe"]["learning_rate"] == RECIPE["learning_rate"]
+    assert second["training"]["loss_parameters"]["M"] == pytest.approx(975 * 0.2**2)
+    assert third["training"]["loss_parameters"]["M"] == pytest.approx(975)
+
+
+def test_a_loss_under_a_second_name_gets_the_same_rows(tmp_path, monkeypatch):
+    from search_spaces.losses import LOSS_SPACES
+
+    monkeypatch.setitem(LOSS_SPACES, "another", LOSS_SPACES["ce"])
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem", "another"))
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    for a, b in zip(rows(run, study, "ce"), rows(run, study, "another"), strict=True):
+        assert a["training"] == b["training"]
+        assert a["state"] == b["state"]
+    assert {cell["training"]["source"] for cell in rows(run, study, "ce")} == {"literature", "shared", "tpe"}
+
+
+@pytest.mark.parametrize("stop", [1, 7, 31, 59])
+@pytest.mark.parametrize("cell_written", [False, True])
+def test_killed_and_resumed_tries_what_an_undisturbed_search_tries(tmp_path, stop, cell_written):
+    study = config()
+    calm = RunDirectory(tmp_path / "calm")
+    calm.path.mkdir()
+    drive(SearchFeed(study, calm, RECIPE, COUNTS), calm)
+    run = RunDirectory(tmp_path / "killed")
+    run.path.mkdir()
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    drive(feed, run, stop)
+    torn = feed.next()  # handed out, then everything is killed
+    if cell_written:
+        run.write_cell(torn.key, cell_of(torn))
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    for loss in study.losses:
+        assert [c["training"] for c in rows(run, study, loss)] == [c["training"] for c in rows(calm, study, loss)]
+        for r in range(2):
+            trials = optuna.load_study(
+                study_name=study_name("plain", loss, r), storage=f"sqlite:///{run.storage}"
+            ).get_trials()
+            assert not [t for t in trials if t.state == TrialState.RUNNING]
+            counted = [t for t in trials if not t.user_attrs.get("interrupted")]
+            assert sorted(t.user_attrs["slot"] for t in counted) == list(range(10))
+
+
+def test_a_lost_database_is_filled_from_the_cells(tmp_path, capsys):
+    run, study = RunDirectory(tmp_path), config()
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run, 40)
+    run.storage.write_bytes(b"this is no database" * 100)
+    order = drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    assert len(order) == 20
+    assert "set aside" in capsys.readouterr().out
+    trials = optuna.load_study(study_name="plain/hem/r1", storage=f"sqlite:///{run.storage}").get_trials()
+    assert sorted(t.user_attrs["slot"] for t in trials) == list(range(10))
+
+
+def test_failed_trials_are_failed_in_the_database_too(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), trials=40)
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    failed = {
+        (r, slot)
+        for r in range(2)
+        for slot in range(20)
+        if run.read_cell(Key("search", "plain", "ce", "", r, slot))["state"] == "failed"
+    }
+    recorded = {
+        (r, t.user_attrs["slot"])
+        for r in range(2)
+        for t in optuna.load_study(study_name=f"plain/ce/r{r}", storage=f"sqlite:///{run.storage}").get_trials()
+        if t.state == TrialState.FAIL
+    }
+    assert failed == recorded
+    assert failed
+
+
+def test_slow_first_trainings_lower_the_trials_for_all_alike(tmp_path):
+    run, study = RunDirectory(tmp_path), config(planned_seconds=1.0)
+    told = []
+    feed = SearchFeed(study, run, RECIPE, COUNTS, lowered=lambda trials, reason: told.append((trials, reason)))
+    order = []
+    while (training := feed.next()) is not None:
+        order.append(training)
+        finish(feed, run, training, seconds=2.0)  # two epochs of 2 s: 4 s where 1 s was planned
+    assert told == [(4, "a first training took 4.0 s where 1.0 s were planned")]
+    assert len(order) == 6 * 4
+    assert feed.finished()
+
+
+def test_fast_enough_trainings_change_nothing(tmp_path):
+    run, study = RunDirectory(tmp_path), config(planned_seconds=1.0)
+    told = []
+    feed = SearchFeed(study, run, RECIPE, COUNTS, lowered=lambda trials, reason: told.append((trials, reason)))
+    assert len(drive(feed, run)) == 60
+    assert told == [(10, "")]
+
+
+def test_points_lie_inside_their_ranges(tmp_path):
+    from study.spaces import distributions
+
+    run, study = RunDirectory(tmp_path), config(losses=("hem", "hem+", "logitnorm", "dice", "ldam", "ce_balanced"))
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    for loss in study.losses:
+        space = distributions(loss)
+        for cell in rows(run, study, loss):
+            point = point_of(cell)
+            assert set(point) == set(space)
+            for name, distribution in space.items():
+                assert distribution._contains(distribution.to_internal_repr(point[name])), (loss, name, point[name])

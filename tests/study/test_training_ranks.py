@@ -1,0 +1,98 @@
+"""Two ranks with half a batch each train what one process with the whole batch trains."""
+
+import warnings
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hem.registry import LOSSES, get_loss
+from study.errors import InputError
+from study.training import Recipe, fit
+from tests.study.training_helpers import LearnedTemperature, accuracy, network, random_data
+
+RECIPE = Recipe(learning_rate=0.05, weight_decay=1e-3, batch_size=16, epochs=2, augmentation="shift")
+COUNTS = (37, 33)
+"""Training images: the last batch of 16 has 5 (3 and 2 a rank), or 1 (the second rank has none)."""
+OWN = {"torch": nn.CrossEntropyLoss, "learned": LearnedTemperature}
+CASES = [(name, count) for name in (*LOSSES, *OWN) for count in COUNTS]
+
+
+def train(name, count, rank=0, world_size=1, model="mlp"):
+    """Train with a loss and return its weights, the loss's and all metrics."""
+    data = random_data(count=count)
+    class_counts = torch.bincount(data.labels, minlength=4).tolist()
+    spec = LOSSES.get(name)
+    loss = OWN[name]() if spec is None else get_loss(name).build(class_counts)
+    network_ = network(model, head="linear" if spec is None else spec.head)
+    deferred = spec is not None and spec.weight_schedule == "drw"
+    epochs = fit(
+        network_,
+        loss,
+        data,
+        random_data(count=25, seed=1),
+        RECIPE,
+        sampler="shuffle" if spec is None else spec.sampler,
+        class_weights_after=(0.5, torch.tensor([0.25, 0.5, 1.0, 2.25])) if deferred else None,
+        seed=0,
+        rank=rank,
+        world_size=world_size,
+        score=accuracy,
+    )
+    metrics, state = [], {}
+    for values, get_state in epochs:
+        metrics.append({key: value for key, value in values.items() if key != "seconds"})
+        state = get_state()
+    assert getattr(loss, "process_group", None) is None
+    return {"model": state["model"], "loss": state["loss"], "metrics": metrics}
+
+
+def one_rank(rank, world_size, folder):
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world_size)
+    results = {case: train(*case, rank, world_size) for case in CASES}
+    results["batch norm"] = train("torch", 35, rank, world_size, model="small_cnn")
+    with pytest.raises(InputError, match="at least one image a rank, 2, given 1"):
+        list(
+            fit(
+                *(network(), nn.CrossEntropyLoss(), random_data(), None),
+                Recipe(learning_rate=0.1, weight_decay=0.0, batch_size=1),
+                **{"seed": 0, "rank": rank, "world_size": world_size, "score": accuracy},
+            )
+        )
+    torch.save(results, f"{folder}/rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(one_rank, args=(2, str(folder)), nprocs=2)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize(("name", "count"), CASES)
+def test_two_ranks_train_what_one_process_trains(of_ranks, name, count):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = train(name, count)
+    torch.set_num_threads(threads)
+    for together in (results[name, count] for results in of_ranks):
+        for part in ("model", "loss"):
+            for key, value in alone[part].items():
+                torch.testing.assert_close(
+                    together[part][key], value, rtol=0.0, atol=1e-5, msg=lambda m, k=key: f"{k}: {m}"
+                )
+        for own, other in zip(together["metrics"], alone["metrics"], strict=True):
+            assert own == pytest.approx(other, rel=1e-4, abs=1e-5)
+    assert of_ranks[0][name, count]["metrics"] == of_ranks[1][name, count]["metrics"]
+
+
+def test_ranks_with_batch_norm_end_with_the_same_model(of_ranks):
+    first, second = (results["batch norm"] for results in of_ranks)
+    for key, value in first["model"].items():
+        assert torch.equal(value, second["model"][key]), key
+        assert value.isfinite().all()
+    assert first["metrics"] == second["metrics"]

@@ -74,11 +74,16 @@ def render(run: Run) -> str:
         title=str(study.get("name") or run.directory.name),
         facts=[str(fact) for fact in facts if fact],
         warning=_unfinished(run),
-        sections=[section for section in (make(view) for make in SECTIONS) if section is not None],
+        sections=sections_of(view),
         style=_static("style.css"),
         script=_static("page.js"),
         plotly=plotly.offline.get_plotlyjs(),
     )
+
+
+def sections_of(view: View) -> list[Section]:
+    """Return the sections of the page in their order; a section that does not apply to the run is left out."""
+    return [section for section in (make(view) for make in SECTIONS) if section is not None]
 
 
 def embedded(value: object) -> str:

@@ -34,14 +34,14 @@ class LossStyle:
 KNOWN_STYLES: dict[str, LossStyle] = {
     "ce": LossStyle("#7d8590", "circle", "solid"),
     "ce_balanced": LossStyle("#a08a6a", "circle-open", "dash"),
-    "ce_resampled": LossStyle("#8a9a5b", "triangle-left", "dot"),
+    "ce_resampled": LossStyle("#839356", "triangle-left", "dot"),
     "focal": LossStyle("#8e6bbf", "pentagon", "longdash"),
     "ldam": LossStyle("#a0522d", "hexagon", "dashdot"),
     "ldam_drw": LossStyle("#c07b5a", "hexagon-open", "longdashdot"),
     "logit_adjusted": LossStyle("#009e73", "triangle-up", "dash"),
     "logitnorm": LossStyle("#cc6fa5", "square", "dot"),
-    "dice": LossStyle("#c98a00", "triangle-down", "dashdot"),
-    "mm": LossStyle("#3a9bd9", "cross", "longdash"),
+    "dice": LossStyle("#bf8300", "triangle-down", "dashdot"),
+    "mm": LossStyle("#3695d2", "cross", "longdash"),
     "hem": LossStyle("#d55e00", "diamond", "solid"),
     "hem+": LossStyle("#0f79bd", "star", "solid"),
 }

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dashboards.style import ARMS, REFERENCE_LOSS
@@ -102,10 +103,10 @@ def make_view(run: Run) -> View:
 
 def pick(frame: pd.DataFrame, **equal: Hashable) -> pd.DataFrame:
     """Return the rows in which every named column has the given value."""
-    kept = frame
+    kept = np.ones(len(frame), dtype=bool)
     for column, value in equal.items():
-        kept = kept[kept[column] == value]
-    return kept
+        kept &= (frame[column] == value).to_numpy(dtype=bool)
+    return frame[kept]
 
 
 def at_endpoint(frame: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:

@@ -11,21 +11,22 @@ BLOCK = 1 << 18
 
 
 class Piece(NamedTuple):
-    """Where a block lies in tensors of shape (N, C, P) and (N, 1, P)."""
+    """Where a block lies in tensors of shape (N, C, P) and (N, 1, P): its first row and column, and their numbers."""
 
-    rows: slice
-    columns: slice
+    top: int
+    left: int
+    height: int
+    width: int
 
     def of(self, tensor: Tensor) -> Tensor:
         """Return this piece of a tensor, all classes of it."""
-        return tensor[self.rows, :, self.columns]
+        rows = tensor.narrow(0, self.top, self.height)
+        return rows if self.width == tensor.shape[2] else rows.narrow(2, self.left, self.width)
 
     def first(self, scratch: Tensor) -> Tensor:
-        """Return the part of a scratch tensor, as large as the largest block, that this block needs."""
-        height, width = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-        if scratch.shape[0] == height and scratch.shape[2] == width:
-            return scratch
-        return scratch[:height, :, :width]
+        """Return the part of a scratch tensor, made for the first and largest block, that this block needs."""
+        rows = scratch if self.height == scratch.shape[0] else scratch.narrow(0, 0, self.height)
+        return rows if self.width == scratch.shape[2] else rows.narrow(2, 0, self.width)
 
 
 def block_size() -> int:
@@ -45,7 +46,7 @@ def pieces(logits: Tensor) -> Iterator[Piece]:
         return
     size = block_size()
     if logits.device.type != "cpu" or logits.numel() <= size:
-        yield Piece(slice(0, height), slice(0, width))
+        yield Piece(0, 0, height, width)
         return
     tall = max(size // (classes * width), 1)
     # Even parts, a multiple of 16 columns each: whole cache lines.
@@ -53,7 +54,7 @@ def pieces(logits: Tensor) -> Iterator[Piece]:
     wide = min(-(-wide // 16) * 16, width)
     for top in range(0, height, tall):
         for left in range(0, width, wide):
-            yield Piece(slice(top, min(top + tall, height)), slice(left, min(left + wide, width)))
+            yield Piece(top, left, min(tall, height - top), min(wide, width - left))
 
 
 def scratch_like(logits: Tensor, piece: Piece, dtype: torch.dtype) -> Tensor:

@@ -104,9 +104,11 @@ class _SumOverRanks(torch.autograd.Function):
         return total, None
 
 
-def sum_over_ranks(values: Tensor, process_group: dist.ProcessGroup | None) -> Tensor:
-    """Return the sum over the ranks of a process group, differentiably; the values themselves without a group."""
+def sum_over_ranks(
+    values: tuple[Tensor, Tensor, Tensor], process_group: dist.ProcessGroup | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each of three tensors of one shape summed over the ranks of a group, differentiably, in one exchange."""
     if process_group is None:
         return values
-    total: Tensor = _SumOverRanks.apply(values, process_group)
-    return total
+    first, second, third = _SumOverRanks.apply(torch.stack(values), process_group).unbind()
+    return first, second, third

@@ -14,6 +14,13 @@ from hem._blocks import flat, pieces, scratch_like
 from hem._inputs import compute_dtype
 
 NORM_OFFSET = 1e-7
+# Up to so many logits an operation costs what it costs to call it, and the passes over them nothing.
+FEW = 1 << 14
+
+
+def few_operations(logits: Tensor) -> bool:
+    """Return whether the plain formulation is the faster one: a compiler will fuse it, or the batch is small."""
+    return torch.compiler.is_compiling() or logits.numel() <= FEW
 
 
 class NormalisedRows(torch.autograd.Function):

@@ -28,7 +28,7 @@ from torch import Tensor
 from hem._inputs import Reduction, check_inputs, check_number, check_per_class, constant_margins, split_target, widened
 from hem._margin_rows import margin_loss
 from hem._reduce import cross_entropy, reduce_rows, sum_over_ranks
-from hem._softmax_rows import ClassSums, NormalisedRows, class_sums_plain, normalised_rows_plain
+from hem._softmax_rows import ClassSums, NormalisedRows, class_sums_plain, few_operations, normalised_rows_plain
 
 
 def hem_loss(
@@ -187,10 +187,8 @@ def logitnorm_loss(
     check_inputs(logits, target, weight, reduction)
     check_number("tau", tau, 0.0, strict=True)
     index, valid = split_target(target, logits.shape[1], ignore_index)
-    if torch.compiler.is_compiling():
-        rows = normalised_rows_plain(logits, index, tau)
-    else:
-        rows = NormalisedRows.apply(logits, index, tau)
+    plain = few_operations(logits)
+    rows = normalised_rows_plain(logits, index, tau) if plain else NormalisedRows.apply(logits, index, tau)
     return reduce_rows(rows, index, valid, valid, weight, reduction, process_group)
 
 
@@ -353,13 +351,10 @@ def dice_loss(
     check_number("smooth", smooth, 0.0, strict=True)
     classes = logits.shape[1]
     index, valid = split_target(target, classes, ignore_index)
-    if torch.compiler.is_compiling():
-        sums = class_sums_plain(logits, index, valid)
-    else:
-        sums = ClassSums.apply(logits, index, valid)
+    sums = class_sums_plain(logits, index, valid) if few_operations(logits) else ClassSums.apply(logits, index, valid)
     ones = sums.new_ones(()).expand(index.shape) if valid is None else valid.to(sums.dtype)
     present = sums.new_zeros(classes).index_add(0, index.reshape(-1), ones.reshape(-1))
-    predicted, both, present = sum_over_ranks(torch.cat((sums, present.unsqueeze(0))), process_group).unbind()
+    predicted, both, present = sum_over_ranks((sums[0], sums[1], present), process_group)
     losses = 1.0 - (2.0 * both + smooth) / (predicted + present + smooth)
     if weight is not None:
         losses = losses * weight.to(losses.dtype)

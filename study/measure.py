@@ -134,7 +134,10 @@ def attack_model(
 
     points, subject = _under_attack(key, config, source, run, device)
     seed = derive(config.seed, "attack", key.replicate, norm, repr(eps))
-    arrays = verdicts_to_arrays(attack(**subject, norm=norm, eps=eps, mode=config.attacks, seed=seed))
+    margin = _trained_margin(key, config, source, run)
+    arrays = verdicts_to_arrays(
+        attack(**subject, norm=norm, eps=eps, mode=config.attacks, seed=seed, hem_margin=margin)
+    )
     arrays["points"] = points
     write_atomic(run.scores(key), npz_bytes(arrays))
     return {"state": "complete", **rows_from_verdicts(arrays)}
@@ -150,6 +153,20 @@ def check_model(
     eps = [radius for other, radius in config.radii if other == norm]
     seed = derive(config.seed, "health", key.replicate, norm)
     return {"state": "complete", "health": [dict(row) for row in health_rows(**subject, norm=norm, eps=eps, seed=seed)]}
+
+
+def _trained_margin(key: Key, config: StudyConfig, source: "Source", run: RunDirectory) -> float | list[float]:
+    """Return the margin for an attack on HEM's own loss: the model's own, or HEM's literature value on these data."""
+    import torch
+
+    from hem.registry import get_loss
+
+    cell = run.read_cell(_confirmed(key))
+    own = key.loss in ("hem", "hem+") and cell is not None
+    counts = splits(config, source, key.replicate).class_counts
+    parameters = cell["training"]["loss_parameters"] if own and cell is not None else {}
+    margin = get_loss(key.loss if own else "hem").build(counts, **parameters).margin
+    return margin.tolist() if isinstance(margin, torch.Tensor) else float(margin)
 
 
 def _under_attack(

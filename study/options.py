@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of `study.tune`, its options in groups, with defaults and units."""
     top = _Parser(
         prog="python -m study.tune",
+        usage="python -m study.tune --task TASK [options] | --resume RUN [--add-losses LOSS ...] [options]",
         description="Search every loss's hyperparameters under equal conditions, retrain the winners, measure and "
         "compare them, and write one page.",
         epilog=USAGE,
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )
     what.add_argument(
-        "--ood-sets", metavar="npz:PATH", nargs="+", help="outside sets of your own, besides the built-in ones"
+        "--ood-sets", metavar="npz:PATH", nargs="+", help="outside sets of your own besides"
     )
 
     much = top.add_argument_group("how much")

@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from study.config import Resources, StudyConfig
 from study.data.types import Source
+from study.progress import StageProgress
 from study.run import RunDirectory
 from study.trial import DEATHS_ALLOWED, Training, run_training, train_ranks
 
@@ -59,26 +60,32 @@ class ListFeed:
 
 
 class _FeedSearcher(Searcher):
-    """Ray Tune's view of a feed."""
+    """Ray Tune's view of feeds that follow one another."""
 
-    def __init__(self, feed: Feed, run: RunDirectory, progress: Any) -> None:  # noqa: ANN401
+    def __init__(self, feeds: Iterator[tuple[Feed, StageProgress]], run: RunDirectory) -> None:
         super().__init__(metric="done", mode="max")
-        self.feed, self.run, self.progress = feed, run, progress
+        self.feeds, self.run = feeds, run
         self.running: dict[str, Training] = {}
+        self.current = next(feeds, None)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Give Tune the next training."""
-        training = self.feed.next()
-        if training is None:
-            return Searcher.FINISHED if self.feed.finished() else None
-        self.running[trial_id] = training
-        self.progress.started(training.key)
-        return {"training": training.to_dict()}
+        """Give Tune the next training; the next feed begins when all of this one's trainings are done."""
+        while self.current is not None:
+            feed, progress = self.current
+            training = feed.next()
+            if training is not None:
+                self.running[trial_id] = training
+                progress.started(training.key)
+                return {"training": training.to_dict()}
+            if self.running or not feed.finished():
+                return None
+            self.current = next(self.feeds, None)
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a training is."""
-        if trial_id in self.running and "epoch" in result:
-            self.progress.epoch(self.running[trial_id].key, result["epoch"])
+        if trial_id in self.running and self.current is not None and "epoch" in result:
+            self.current[1].epoch(self.running[trial_id].key, result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand the cell back; a process that died too often leaves one that says so."""
@@ -93,8 +100,10 @@ class _FeedSearcher(Searcher):
                 "training": {k: v for k, v in training.to_dict().items() if k != "key"},
             }
             self.run.write_cell(training.key, cell)
-        self.feed.done(training, cell)
-        self.progress.done(training.key, cell)
+        if self.current is not None:
+            feed, progress = self.current
+            feed.done(training, cell)
+            progress.done(training.key, cell)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshots nothing: what is done is in cells and optuna.db."""
@@ -129,27 +138,23 @@ def concurrency(resources: Resources) -> int:
 
 
 def run_pool(
-    feed: Feed,
+    feeds: Iterator[tuple[Feed, StageProgress]],
     config: StudyConfig,
     resources: Resources,
     run: RunDirectory,
     source: "ray.ObjectRef[Source]",
-    progress: Any,  # noqa: ANN401
-    *,
-    name: str,
 ) -> None:
-    """Train whatever a feed gives until it is finished.
+    """Train whatever the feeds give, one after the other, in the same processes.
 
     Args:
-        feed: what to train.
+        feeds: what to train, and what shows it.
         config: the study.
         resources: what one training may use.
         run: where cells go.
         source: the data set in Ray's object store, one copy per node.
-        progress: shown to the user; see `study.progress`.
-        name: of the stage.
     """
-    if feed.finished():
+    searcher = _FeedSearcher(feeds, run)
+    if searcher.current is None:
         return
     several = resources.workers_per_trial > 1
     amounts = {"CPU": DRIVER_CPU} if several else {k: v for k, v in resources.per_training.items() if v}
@@ -159,7 +164,7 @@ def run_pool(
     tuner = tune.Tuner(
         tune.with_resources(trainable, amounts),
         tune_config=tune.TuneConfig(
-            search_alg=_FeedSearcher(feed, run, progress),
+            search_alg=searcher,
             num_samples=-1,
             max_concurrent_trials=concurrency(resources),
             reuse_actors=True,
@@ -167,7 +172,7 @@ def run_pool(
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name=name,
+            name="trainings",
             storage_path=str(run.path / "tune"),
             verbose=1 if resources.verbose else 0,
             failure_config=tune.FailureConfig(max_failures=DEATHS_ALLOWED),

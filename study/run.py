@@ -123,8 +123,9 @@ class RunDirectory:
             study: dict[str, Any] = json.loads(self.study_file.read_text())
         except ValueError as error:
             raise InputError(f"{self.study_file} cannot be read as JSON ({error}); restore it from a copy") from error
-        if study.get("version") != VERSION:
-            raise InputError(f"{self.study_file}: expected version {VERSION}, got {study.get('version')!r}")
+        if not isinstance(study, dict) or study.get("version") != VERSION:
+            found = study.get("version") if isinstance(study, dict) else study
+            raise InputError(f"{self.study_file}: expected a record of version {VERSION}, got {found!r:.60}")
         return study
 
     def write_study(self, study: Mapping[str, Any]) -> None:

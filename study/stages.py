@@ -15,7 +15,7 @@ from study.confirm import confirm_trainings, rescore_trainings, sweep_trainings
 from study.data.types import Source
 from study.ledger import attack_keys, evaluation_keys, health_keys
 from study.measure import attack_model, check_model, evaluate_model
-from study.pool import ListFeed, concurrency, run_pool
+from study.pool import Feed, ListFeed, concurrency, run_pool
 from study.progress import StageProgress, totals_by_loss
 from study.remote import Work, run_remote
 from study.run import Key, RunDirectory
@@ -66,11 +66,22 @@ def _progress(
     return StageProgress(name, totals, metric=metric, done=done, gauges=report)
 
 
-def search(context: Context) -> None:
-    """Search every (method, loss, replicate), all at the same pace."""
-    config, run = context.config, context.run
+def trainings(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
+    """Give one stage of training after the other; each is made when the one before it is done.
+
+    Search every (method, loss, replicate) at the same pace, score the best trials again, retrain the arms with fresh
+    seeds, map the margin. All stages share the pool's processes.
+    """
+    config, run, recipe = context.config, context.run, context.recipe
+    yield from _search(context)
+    yield from _listed(context, "rescore", rescore_trainings(config, run, recipe))
+    yield from _listed(context, "confirm", confirm_trainings(config, run, recipe, context.source.num_classes))
+    yield from _listed(context, "sweep", sweep_trainings(config, run, recipe))
+
+
+def _search(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
+    config, run, budget = context.config, context.run, context.study["budget"]
     counts = {r: splits(config, context.source, r).class_counts for r in range(config.replicates)}
-    budget = context.study["budget"]
     groups = len(config.methods) * config.replicates
 
     def lowered(trials: int, reason: str) -> None:
@@ -78,34 +89,25 @@ def search(context: Context) -> None:
         run.write_study(context.study)
         progress.lower(dict.fromkeys(config.losses, trials * groups))
 
-    fixed = budget["trials"] // config.replicates if budget.get("trials") else None
+    fixed = budget["trials"] // config.replicates if budget["trials"] else None
     with stage(context, "search"):
         feed = SearchFeed(config, run, context.recipe, counts, trials=fixed, lowered=lowered)
         done = {loss: sum(len(s.finished) for s in feed.searches if s.loss == loss) for loss in config.losses}
         totals = dict.fromkeys(config.losses, feed.trials * groups)
         with _progress(context, "search", totals, done, config.objective) as progress:
-            run_pool(feed, config, context.resources, run, context.reference, progress, name="search")
-    if not budget.get("trials"):
-        budget["trials"] = feed.trials * config.replicates
+            yield feed, progress
 
 
-def confirm(context: Context) -> None:
-    """Name each search's winner, retrain the arms with fresh seeds, and map the margin."""
-    config, run = context.config, context.run
-    classes = context.source.num_classes
-    _train(context, "rescore", rescore_trainings(config, run, context.recipe))
-    _train(context, "confirm", confirm_trainings(config, run, context.recipe, classes))
-    _train(context, "sweep", sweep_trainings(config, run, context.recipe))
+def _listed(context: Context, name: str, trainings: list[Training]) -> Iterator[tuple[Feed, StageProgress]]:
+    if trainings:
+        totals = totals_by_loss(training.key for training in trainings)
+        with stage(context, name), _progress(context, name, totals, {}, context.config.objective) as progress:
+            yield ListFeed(trainings), progress
 
 
-def _train(context: Context, name: str, trainings: list[Training]) -> None:
-    if not trainings:
-        return
-    totals = totals_by_loss(training.key for training in trainings)
-    with stage(context, name), _progress(context, name, totals, {}, context.config.objective) as progress:
-        run_pool(
-            ListFeed(trainings), context.config, context.resources, context.run, context.reference, progress, name=name
-        )
+def train(context: Context) -> None:
+    """Search, confirm and sweep: whatever is missing."""
+    run_pool(trainings(context), context.config, context.resources, context.run, context.reference)
 
 
 def evaluate(context: Context) -> None:
@@ -136,8 +138,7 @@ def place_data(context: Context) -> None:
 def run_all(context: Context) -> None:
     """Search, confirm and evaluate: whatever is missing."""
     place_data(context)
-    search(context)
-    confirm(context)
+    train(context)
     evaluate(context)
 
 

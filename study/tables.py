@@ -152,7 +152,7 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
             "epochs", (row for stage in ("search", "confirm") for pair in cells[stage] for row in _epochs(*pair))
         ),
         "evaluation": frame("evaluation", _of_models(measured, "rows")),
-        "curves": frame("curves", _of_models(measured, "curves")),
+        "curves": frame("curves", _of_models(measured, "curves")).drop_duplicates(ignore_index=True),
         "health": frame("health", _of_models(cells["attack"], "health")),
         "sensitivity": frame("sensitivity", (_sensitivity(config, key, cell) for key, cell in cells["sweep"])),
         "timing": frame("timing", (_timing(key, cell) for stage in STAGES for key, cell in cells[stage])),

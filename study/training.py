@@ -157,6 +157,7 @@ class _Trainer:
         self.optimizer = _optimizer(self.objective.model, self.loss, recipe, device)
         self.generator = torch.Generator().manual_seed(seed)
         self.done = 0
+        self._drop_gradients()
 
     def train_epoch(self) -> Metrics:
         """Train one epoch and return its metrics but for seconds and validation."""
@@ -176,10 +177,15 @@ class _Trainer:
                 value.backward()
                 record.add(value, logits, labels, [p.grad for p in self.parameters if p.grad is not None])
                 self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+                self._drop_gradients()
         parallel.average_running_statistics(self.objective.model, self.world_size)
         self.done += 1
         return self._metrics(record, rate)
+
+    def _drop_gradients(self) -> None:
+        """What `zero_grad(set_to_none=True)` does, without its bookkeeping: 5 % of a small network's step."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def _metrics(self, record: EpochRecord, rate: float) -> Metrics:
         totals = parallel.sum_over_ranks(record.totals(), self.device, self.world_size)

@@ -20,11 +20,7 @@ REFERENCE_LINE = {"color": NEUTRAL, "width": 1.2, "dash": "dash"}
 
 def canvas(height: int, x_title: str = "", y_title: str = "") -> go.Figure:
     """Return an empty figure of a height in CSS pixels that fills the width that it is given."""
-    figure = go.Figure()
-    figure.update_layout(**layout(height))
-    figure.update_xaxes(**axis(x_title))
-    figure.update_yaxes(**axis(y_title))
-    return figure
+    return go.Figure(layout={**layout(height), "xaxis": axis(x_title), "yaxis": axis(y_title)})
 
 
 def stack(heights: Sequence[float], height: int, spacing: float, titles: Sequence[str] | None = None) -> go.Figure:

@@ -20,7 +20,7 @@ def attack_rows(evaluation: pd.DataFrame) -> pd.DataFrame:
     Rows whose slice is not of that form are left out.
     """
     rows = summarise(pick(evaluation, probe="attack"))
-    parts = rows["slice"].str.extract(r"^(?P<norm>.+)-(?P<eps>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)$")
+    parts = rows["slice"].str.extract(r"^(?P<norm>.+?)-(?P<eps>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)$")
     rows = rows.assign(norm=parts["norm"], eps=pd.to_numeric(parts["eps"])).dropna(subset=["norm"])
     return rows[[*KEYS, "metric", "mean", "sd", "n"]].reset_index(drop=True)
 

@@ -24,6 +24,7 @@ METRIC_NAMES = {
 }
 
 Measure = tuple[str, Mapping[str, Hashable]]
+Record = dict[str, object]
 
 
 def metric_name(metric: str) -> str:
@@ -59,9 +60,10 @@ def measures_table(
         cells = [
             loss_cell(value) if name == "loss" else text_cell(value) for name, value in zip(index, values, strict=True)
         ]
-        found = [pick(part, **chosen) for _, chosen in used]
-        if any(len(rows_) for rows_ in found):
-            rows.append([*cells, *(_mean_cell(rows_) for rows_ in found)])
+        records = [{str(name): value for name, value in record.items()} for record in part.to_dict("records")]
+        found = [_first(records, chosen) for _, chosen in used]
+        if any(found):
+            rows.append([*cells, *(_mean_cell(record) for record in found)])
     columns = [Column(names.get(name, name)) for name in index]
     for title, chosen in used:
         columns.append(Column(title + unit(str(chosen["metric"])), numeric=True, hint="mean ± sd over replicates"))
@@ -82,8 +84,12 @@ def _groups(
     )
 
 
-def _mean_cell(rows: pd.DataFrame) -> Cell:
-    if not len(rows):
+def _first(records: Sequence[Record], chosen: Mapping[str, Hashable]) -> Record | None:
+    matching = (record for record in records if all(record[name] == value for name, value in chosen.items()))
+    return next(matching, None)
+
+
+def _mean_cell(record: Record | None) -> Cell:
+    if record is None:
         return number_cell("", None)
-    row = rows.iloc[0]
-    return number_cell(with_sd(row["mean"], row["sd"], str(row["metric"])), row["mean"])
+    return number_cell(with_sd(record["mean"], record["sd"], str(record["metric"])), record["mean"])

@@ -87,12 +87,14 @@ def cost_section(view: View) -> Section:
                 keyed=False,
             )
         )
+    if not blocks:
+        blocks.append(not_available(missing_table(view, "timing", "trainings")))
     facts = [("peak memory", byte_size(study.get("peak_memory_bytes")))]
     wall = dict(study.get("stages") or {})
     facts += [(f"{name}, on the wall", duration(seconds)) for name, seconds in wall.items()]
     if wall or study.get("peak_memory_bytes"):
         blocks.append(Facts("Memory and time", facts))
-    return Section("cost", "Cost", blocks or [not_available(missing_table(view, "timing", "trainings"))])
+    return Section("cost", "Cost", blocks)
 
 
 def _cost_table(view: View, data: pd.DataFrame) -> Table:

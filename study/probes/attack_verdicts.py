@@ -11,15 +11,17 @@ The arrays of one (norm, ε), as `verdicts_to_arrays` gives them and a caller st
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm as normal
-from torch import Tensor
 
 from study.errors import InputError
-from study.probes.rows import NOT_AVAILABLE, BoolArray, Row, mean, row
+from study.probes.rows import BoolArray, Row, mean, row
+from study.statistics import wilson
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Verdicts = Mapping[str, npt.NDArray[Any]]
 GRADIENT_FREE = ("square",)
@@ -50,7 +52,7 @@ class AttackResult:
     attacks: tuple[str, ...]
     clean: BoolArray
     stands: npt.NDArray[np.int8]
-    adversarial: Tensor
+    adversarial: "Tensor"
 
     @property
     def robust(self) -> BoolArray:
@@ -108,19 +110,6 @@ def standing_after(arrays: Verdicts, attacks: int | None = None) -> BoolArray:
 def robust(arrays: Verdicts) -> BoolArray:
     """Return (N,) whether a point is classified correctly whatever was tried: the worst case over all attacks."""
     return standing_after(arrays)
-
-
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a share (Wilson 1927), (nan, nan) if n = 0.
-
-    (p + z²/2n ± z sqrt(p(1−p)/n + z²/4n²)) / (1 + z²/n), with p = successes / n and z the normal quantile.
-    """
-    if not n:
-        return NOT_AVAILABLE, NOT_AVAILABLE
-    z, p = float(normal.ppf(0.5 + confidence / 2)), successes / n
-    middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))
-    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
 def slice_name(norm: str, eps: float) -> str:

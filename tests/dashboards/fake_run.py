@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -305,28 +306,16 @@ class FakeRun:
         for method in self.methods:
             for loss in [name for name in self.losses if name.startswith("hem")]:
                 for replicate in range(self.replicates):
-                    for first in (0.01, 0.1, 1.0, 10.0, 100.0):
-                        for second in (0.1, 0.316, 1.0, 3.16, 10.0):
-                            off = math.log10(second) + 0.5 * math.log10(first)
-                            failed = second == 10.0 and first == 100.0 and replicate == 0
-                            objective = 0.86 + self.shift[replicate] - 0.05 * off**2 - 0.01 * math.log10(first) ** 2
-                            rows.append(
-                                {
-                                    "method": method,
-                                    "loss": loss,
-                                    "replicate": replicate,
-                                    "parameter": "M",
-                                    "parameter_value": 2000 * first,
-                                    "parameter_factor": first,
-                                    "learning_rate": 0.1 * second,
-                                    "learning_rate_factor": second,
-                                    "margin": math.sqrt(2000 * first / 1111),
-                                    "objective": math.nan if failed else objective,
-                                    "state": "failed" if failed else "complete",
-                                    "error": "NonFiniteLoss" if failed else "",
-                                }
-                            )
-        return pd.DataFrame(rows)
+                    for first, second in product((0.01, 0.1, 1.0, 10.0, 100.0), (0.1, 0.316, 1.0, 3.16, 10.0)):
+                        off = math.log10(second) + 0.5 * math.log10(first)
+                        failed = second == 10.0 and first == 100.0 and replicate == 0
+                        objective = 0.86 + self.shift[replicate] - 0.05 * off**2 - 0.01 * math.log10(first) ** 2
+                        values = (2000 * first, first, 0.1 * second, second, math.sqrt(2000 * first / 1111))
+                        end = (math.nan, "failed", "NonFiniteLoss") if failed else (objective, "complete", "")
+                        rows.append((method, loss, replicate, "M", *values, *end))
+        columns = ["method", "loss", "replicate", "parameter", "parameter_value", "parameter_factor"]
+        columns += ["learning_rate", "learning_rate_factor", "margin", "objective", "state", "error"]
+        return pd.DataFrame(rows, columns=columns)
 
     def timing(self, trials: pd.DataFrame) -> pd.DataFrame:
         rows = [

@@ -19,8 +19,8 @@ OWN = {"torch": nn.CrossEntropyLoss, "learned": LearnedTemperature}
 CASES = [(name, count) for name in (*LOSSES, *OWN) for count in COUNTS]
 
 
-def train(name, count, rank=0, world_size=1, model="mlp"):
-    """Train with a loss and return its weights, the loss's and all metrics."""
+def train(name, count, rank=0, world_size=1, model="mlp", state=None):
+    """Train with a loss; return the last state's weights, the loss's own, all metrics, and the first state."""
     data = random_data(count=count)
     class_counts = torch.bincount(data.labels, minlength=4).tolist()
     spec = LOSSES.get(name)
@@ -36,16 +36,17 @@ def train(name, count, rank=0, world_size=1, model="mlp"):
         sampler="shuffle" if spec is None else spec.sampler,
         class_weights_after=(0.5, torch.tensor([0.25, 0.5, 1.0, 2.25])) if deferred else None,
         seed=0,
+        state=state,
         rank=rank,
         world_size=world_size,
         score=accuracy,
     )
-    metrics, state = [], {}
+    metrics, states = [], []
     for values, get_state in epochs:
         metrics.append({key: value for key, value in values.items() if key != "seconds"})
-        state = get_state()
+        states.append(get_state())
     assert getattr(loss, "process_group", None) is None
-    return {"model": state["model"], "loss": state["loss"], "metrics": metrics}
+    return {"model": states[-1]["model"], "loss": states[-1]["loss"], "metrics": metrics, "first": states[0]}
 
 
 def one_rank(rank, world_size, folder):
@@ -53,6 +54,7 @@ def one_rank(rank, world_size, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world_size)
     results = {case: train(*case, rank, world_size) for case in CASES}
+    results["resumed"] = train("hem", COUNTS[0], rank, world_size, state=results["hem", COUNTS[0]]["first"])
     results["batch norm"] = train("torch", 35, rank, world_size, model="small_cnn")
     with pytest.raises(InputError, match="at least one image a rank, 2, given 1"):
         list(
@@ -96,3 +98,11 @@ def test_ranks_with_batch_norm_end_with_the_same_model(of_ranks):
         assert torch.equal(value, second["model"][key]), key
         assert value.isfinite().all()
     assert first["metrics"] == second["metrics"]
+
+
+def test_ranks_resume_with_the_same_bits(of_ranks):
+    for results in of_ranks:
+        straight, resumed = results["hem", COUNTS[0]], results["resumed"]
+        for key, value in straight["model"].items():
+            assert torch.equal(value, resumed["model"][key]), key
+        assert resumed["metrics"] == straight["metrics"][1:]

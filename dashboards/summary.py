@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dashboards.style import ARMS, REFERENCE_LOSS
-from dashboards.tables import Run
+from dashboards.tables import Run, TableError
 
 CELL = ["method", "loss", "arm"]
 ENDPOINT = ["probe", "dataset", "slice", "metric"]
@@ -75,15 +75,12 @@ class View:
 
 
 def make_view(run: Run) -> View:
-    """Choose what the page shows: the primary endpoint's arm and method, or the first that there are."""
-    stated = run.verdict.get("primary") or run.study.get("primary")
-    primary = None
-    if stated:
-        primary = Endpoint(
-            **{key: str(stated[key]) for key in [*ENDPOINT, "arm", "method"]},
-            higher_is_better=bool(stated["higher_is_better"]),
-            label=str(stated.get("label") or stated["metric"]),
-        )
+    """Choose what the page shows: the primary endpoint's arm and method, else the last arm and first method there is.
+
+    Raises:
+        TableError: the primary endpoint of verdict.json or study.json is not complete.
+    """
+    primary = _endpoint(run.verdict.get("primary") or run.study.get("primary"))
     frames = [run.trials, run.evaluation, run.comparison]
     losses = ordered(run.study.get("losses") or (), _values(frames, "loss"))
     methods = ordered(run.study.get("methods") or (), _values(frames, "method"))
@@ -98,6 +95,20 @@ def make_view(run: Run) -> View:
         arm=primary.arm if primary and (primary.arm in arms or not arms) else fallback,
         method=primary.method if primary else (methods[0] if methods else "plain"),
         primary=primary,
+    )
+
+
+def _endpoint(stated: dict[str, Any] | None) -> Endpoint | None:
+    if not stated:
+        return None
+    names = [*ENDPOINT, "arm", "method"]
+    lost = [name for name in [*names, "higher_is_better"] if name not in stated]
+    if lost:
+        raise TableError(f"primary endpoint: expected {', '.join(names)}, higher_is_better; missing: {', '.join(lost)}")
+    return Endpoint(
+        **{name: str(stated[name]) for name in names},
+        higher_is_better=bool(stated["higher_is_better"]),
+        label=str(stated.get("label") or stated["metric"]),
     )
 
 

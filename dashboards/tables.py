@@ -200,11 +200,11 @@ def _convert(frame: pd.DataFrame, schema: Mapping[str, str], name: str) -> pd.Da
         values = frame[column]
         try:
             if kind == "str":
-                converted[column] = values.astype("object").where(values.notna(), "").astype(str)
+                converted[column] = pd.Series(_filled(values, ""), index=frame.index, dtype="object").astype(str)
             elif kind == "bool":
                 converted[column] = _booleans(values)
             elif kind == "int":
-                converted[column] = pd.to_numeric(values).fillna(-1).astype("int64")
+                converted[column] = pd.to_numeric(values).astype("float64").fillna(-1).astype("int64")
             else:
                 converted[column] = pd.to_numeric(values).astype("float64")
         except (TypeError, ValueError) as error:
@@ -216,8 +216,13 @@ def _convert(frame: pd.DataFrame, schema: Mapping[str, str], name: str) -> pd.Da
 
 def _booleans(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return the values as bool, a missing one as False; anything but true, false, 0 and 1 is an error."""
-    filled = values.astype("object").where(values.notna(), False)
+    filled = _filled(values, False)
     wrong = [value for value in filled if value not in (True, False)]
     if wrong:
         raise ValueError(f"{wrong[0]!r} is neither true nor false")
-    return filled.astype(bool)
+    return pd.Series([bool(value) for value in filled], index=values.index, dtype=bool)
+
+
+def _filled(values: "pd.Series[Any]", default: object) -> list[Any]:
+    """Return the values with `default` in the place of missing ones."""
+    return [default if gone else value for value, gone in zip(values, values.isna(), strict=True)]

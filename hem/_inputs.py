@@ -11,7 +11,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_inputs(logits: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> None:
-    """Raise ValueError unless logits, target, weight and reduction fit together; looks at no value, only at shapes."""
+    """Raise ValueError unless logits, target, weight and reduction fit together; looks at no value of a tensor."""
     shape = logits.shape
     if len(shape) < 2:
         raise ValueError(f"logits: expected shape (N, C) or (N, C, d1, ...), got {tuple(shape)}")
@@ -22,6 +22,8 @@ def check_inputs(logits: Tensor, target: Tensor, weight: Tensor | None, reductio
     if shape[:1] + shape[2:] != target.shape:
         wanted = tuple(shape[:1] + shape[2:])
         raise ValueError(f"target: expected shape {wanted} for logits {tuple(shape)}, got {tuple(target.shape)}")
+    if logits.device != target.device:
+        raise ValueError(f"target: expected the device of the logits, {logits.device}, got {target.device}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if weight is not None:

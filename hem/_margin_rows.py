@@ -15,10 +15,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hem._blocks import BLOCK, flat, pieces, scratch_like
+from hem._fused import TINY, FusedRowErrors
 from hem._inputs import Reduction, compute_dtype, split_target
 from hem._reduce import reduce_rows
 
-TINY = torch.finfo(torch.float32).tiny
 # Numbers as tensors: from a Python number every operation makes one, half of its time on a small batch.
 _TINY = torch.tensor(TINY, dtype=torch.float32, device="cpu")
 _ONE = torch.ones((), dtype=torch.float32, device="cpu")
@@ -150,22 +150,6 @@ def _slope(
     return gradient.view(logits.shape)
 
 
-def row_errors_plain(logits: Tensor, index: Tensor, margin: float | Tensor, hard: bool) -> tuple[Tensor, Tensor]:
-    """Return the same as ``RowErrors`` in operations that a compiler can fuse; it never stores the one-hot mask."""
-    z = logits.to(compute_dtype(logits))
-    classes = z.shape[1]
-    numbers = torch.arange(classes, device=z.device).view(-1, *[1] * (z.dim() - 2))
-    at_target = numbers == index.unsqueeze(1)
-    target_logit = torch.where(at_target, z, 0.0).sum(1, keepdim=True)
-    own_margin = margin.unsqueeze(1) if isinstance(margin, Tensor) else margin
-    e = torch.where(at_target, 0.0, (z - (target_logit - own_margin)).clamp_min(0.0))
-    level = e.detach().sum(1, keepdim=True).div(classes).clamp_min(TINY) if hard else TINY
-    errors = e.detach() >= level
-    count = errors.sum(1, dtype=z.dtype)
-    total = torch.where(errors, e, 0.0).sum(1)
-    return total / (count.clamp_min(1.0) if hard else float(classes)), count
-
-
 def margin_loss(
     logits: Tensor,
     target: Tensor,
@@ -186,10 +170,8 @@ def margin_loss(
                 raise
     index, valid = split_target(target, logits.shape[1], ignore_index)
     own_margin = margin.to(compute_dtype(logits))[index] if isinstance(margin, Tensor) else margin
-    if torch.compiler.is_compiling():
-        rows, count = row_errors_plain(logits, index, own_margin, hard)
-    else:
-        rows, count = RowErrors.apply(logits, index, own_margin, hard)
+    core = FusedRowErrors if torch.compiler.is_compiling() else RowErrors
+    rows, count = core.apply(logits, index, own_margin, hard)
     counted = valid
     if hard:
         counted = count > 0 if valid is None else (count > 0) & valid

@@ -6,21 +6,11 @@ Both need a softmax in either direction; it is computed again in the backward pa
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from hem._blocks import flat, pieces, scratch_like
+from hem._fused import NORM_OFFSET, TINY, refuse_second_derivatives
 from hem._inputs import compute_dtype
-
-NORM_OFFSET = 1e-7
-# Up to so many logits an operation costs what it costs to call it, and the passes over them nothing.
-FEW = 1 << 14
-
-
-def few_operations(logits: Tensor) -> bool:
-    """Return whether the plain formulation is the faster one: a compiler will fuse it, or the batch is small."""
-    return torch.compiler.is_compiling() or logits.numel() <= FEW
 
 
 class NormalisedRows(torch.autograd.Function):
@@ -48,14 +38,14 @@ class NormalisedRows(torch.autograd.Function):
         return rows.view(index.shape)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        refuse_second_derivatives()
         logits, y, norm, log_sum = ctx.saved_tensors
         z = flat(logits)
         weight = upstream.reshape(y.shape).to(norm.dtype)
         scale = (norm + NORM_OFFSET).mul_(ctx.tau).reciprocal_()
         # (d·z) is 0 where the norm is: the clamp only keeps 0 / 0 out.
-        inner_scale = scale / ((norm + NORM_OFFSET) * norm.clamp_min(torch.finfo(norm.dtype).tiny))
+        inner_scale = scale / ((norm + NORM_OFFSET) * norm.clamp_min(TINY))
         gradient = torch.empty_like(z)
         scratch: tuple[Tensor, Tensor] | None = None
         for piece in pieces(z):
@@ -68,13 +58,6 @@ class NormalisedRows(torch.autograd.Function):
             torch.mul(own_z, inner, out=product)
             torch.sub(d.mul_(piece.of(scale)), product, out=piece.of(gradient))
         return gradient.view(logits.shape), None, None
-
-
-def normalised_rows_plain(logits: Tensor, index: Tensor, tau: float) -> Tensor:
-    """Return the same as ``NormalisedRows`` in operations that a compiler can fuse."""
-    z = logits.to(compute_dtype(logits))
-    norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-    return F.cross_entropy(z / (tau * (norm + NORM_OFFSET)), index, reduction="none")
 
 
 class ClassSums(torch.autograd.Function):
@@ -104,8 +87,8 @@ class ClassSums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        refuse_second_derivatives()
         logits, y, log_sum, *rest = ctx.saved_tensors
         z = flat(logits)
         by_sum = upstream[0].view(1, -1, 1)
@@ -122,17 +105,6 @@ class ClassSums(torch.autograd.Function):
             inner = weighted.sum(1, keepdim=True)
             torch.sub(weighted, p.mul_(inner), out=piece.of(gradient))
         return gradient.view(logits.shape), None, None
-
-
-def class_sums_plain(logits: Tensor, index: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the same as ``ClassSums`` in operations that a compiler can fuse; a one-hot mask is never stored."""
-    p = logits.to(compute_dtype(logits)).softmax(1)
-    if valid is not None:
-        p = torch.where(valid.unsqueeze(1), p, 0.0)
-    numbers = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.dim() - 2))
-    at_target = torch.where(numbers == index.unsqueeze(1), p, 0.0)
-    others = [dim for dim in range(p.dim()) if dim != 1]
-    return torch.stack((p.sum(others), at_target.sum(others)))
 
 
 def _softmax_(u: Tensor, log_sum: Tensor, divide: bool) -> Tensor:

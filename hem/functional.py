@@ -25,10 +25,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from hem._fused import TINY, FusedClassSums, FusedNormalisedRows, few_operations, per_class
 from hem._inputs import Reduction, check_inputs, check_number, check_per_class, constant_margins, split_target, widened
 from hem._margin_rows import margin_loss
 from hem._reduce import cross_entropy, reduce_rows, sum_over_ranks
-from hem._softmax_rows import ClassSums, NormalisedRows, class_sums_plain, few_operations, normalised_rows_plain
+from hem._softmax_rows import ClassSums, NormalisedRows
 
 
 def hem_loss(
@@ -187,8 +188,8 @@ def logitnorm_loss(
     check_inputs(logits, target, weight, reduction)
     check_number("tau", tau, 0.0, strict=True)
     index, valid = split_target(target, logits.shape[1], ignore_index)
-    plain = few_operations(logits)
-    rows = normalised_rows_plain(logits, index, tau) if plain else NormalisedRows.apply(logits, index, tau)
+    core = FusedNormalisedRows if few_operations(logits) else NormalisedRows
+    rows: Tensor = core.apply(logits, index, tau)
     return reduce_rows(rows, index, valid, valid, weight, reduction, process_group)
 
 
@@ -228,7 +229,7 @@ def logit_adjusted_loss(
     check_per_class("log_prior", log_prior, logits.shape[1])
     check_number("tau", tau, 0.0)
     z = widened(logits)
-    z = z + (tau * log_prior).to(z.dtype).view(-1, *[1] * (z.dim() - 2))
+    z = z + per_class((tau * log_prior).to(z.dtype), z)
     return cross_entropy(z, target, weight, ignore_index, reduction, process_group)
 
 
@@ -309,8 +310,8 @@ def focal_loss(
     check_number("gamma", gamma, 0.0)
     index, valid = split_target(target, logits.shape[1], ignore_index)
     entropy = F.cross_entropy(widened(logits), target, ignore_index=ignore_index, reduction="none")
-    # 1 − p_y without cancellation; the clamp only keeps the slope of the power finite at p_y = 1.
-    other = (-torch.expm1(-entropy)).clamp_min(torch.finfo(entropy.dtype).tiny)
+    # The clamp only keeps the slope of the power finite at p_y = 1, where the loss is 0.
+    other = (1.0 - torch.exp(-entropy)).clamp_min(TINY)
     return reduce_rows(other**gamma * entropy, index, valid, valid, weight, reduction, process_group)
 
 
@@ -351,7 +352,8 @@ def dice_loss(
     check_number("smooth", smooth, 0.0, strict=True)
     classes = logits.shape[1]
     index, valid = split_target(target, classes, ignore_index)
-    sums = class_sums_plain(logits, index, valid) if few_operations(logits) else ClassSums.apply(logits, index, valid)
+    core = FusedClassSums if few_operations(logits) else ClassSums
+    sums: Tensor = core.apply(logits, index, valid)
     ones = sums.new_ones(()).expand(index.shape) if valid is None else valid.to(sums.dtype)
     present = sums.new_zeros(classes).index_add(0, index.reshape(-1), ones.reshape(-1))
     predicted, both, present = sum_over_ranks((sums[0], sums[1], present), process_group)

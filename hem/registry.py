@@ -9,9 +9,10 @@ A loss of one's own is any ``torch.nn.Module`` class, named as ``package.module:
         def __init__(self, class_counts, q): ...           # training samples of each class, then the parameters
         def forward(self, logits, target): ...             # (N, C) and (N,) to one number
 
-``head``, ``sampler`` and ``weight_schedule`` are optional class attributes with the values of ``LossSpec``. For several
-data-parallel ranks the mean over ranks of the returned value should be the mean over the whole batch; a module with an
-attribute ``process_group`` is given theirs.
+``head``, ``sampler`` and ``weight_schedule`` are optional class attributes with the values of ``LossSpec``; "drw" needs
+a method ``set_class_weight(weight)``. An attribute ``ignore_index`` is set to the targets that are none; a loss without
+one cannot be used where there are such. For several data-parallel ranks the mean over ranks of the returned value
+should be the mean over the whole batch; a module with an attribute ``process_group`` is given theirs.
 """
 
 import importlib
@@ -31,6 +32,7 @@ HEADS = ("linear", "cosine")
 SAMPLERS = ("shuffle", "balanced")
 WEIGHT_SCHEDULES = (None, "drw")
 SCALES = ("linear", "log")
+NOTHING_IGNORED = -100
 Range = tuple[float, float, str]
 
 
@@ -179,6 +181,8 @@ def _own(name: str) -> LossSpec:
             raise ValueError(
                 f"loss {name}: {part}: expected one of {', '.join(map(repr, allowed))}, got {needs[part]!r}"
             )
+    if needs["weight_schedule"] == "drw" and not callable(getattr(cls, "set_class_weight", None)):
+        raise ValueError(f'loss {name}: weight_schedule "drw" needs a method set_class_weight(weight), and it has none')
     for parameter, value in ranges.items():
         _check_range(name, parameter, value, defaults)
 
@@ -197,6 +201,12 @@ def _own(name: str) -> LossSpec:
             raise ValueError(f"loss {name}: {error}; it is called with class_counts and its defaults' names") from error
         if hasattr(loss, "process_group"):
             setattr(loss, "process_group", process_group)  # noqa: B010 - torch types a module's attributes as tensors
+        if hasattr(loss, "ignore_index"):
+            setattr(loss, "ignore_index", ignore_index)  # noqa: B010 - as above
+        elif ignore_index != NOTHING_IGNORED:
+            raise ValueError(
+                f"loss {name}: targets of {ignore_index} are to be ignored, and the loss has no attribute ignore_index"
+            )
         return loss
 
     return LossSpec(name, build, tuple(defaults), **needs, defaults=defaults, ranges=ranges)

@@ -31,7 +31,7 @@ class LabelledImages(Protocol):
 class Draws(NamedTuple):
     """One epoch's random choices, one entry for each image drawn, on the training device."""
 
-    index: Tensor
+    image: Tensor
     """int64 (S,): which image."""
     down: Tensor | None
     """int64 (S,) in 0 … 2 · reach: first row of the window into the padded image; None without augmentation."""
@@ -165,7 +165,7 @@ class DeviceData:
 
     def batch(self, draws: Draws, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return images float32 (n, C, H, W) in [0, 1] and labels (n,) of the draws from `start` to before `stop`."""
-        index = draws.index[start:stop]
+        index = draws.image[start:stop]
         if draws.down is None or draws.right is None:
             images = self.images.index_select(0, index)
         else:

@@ -42,7 +42,7 @@ class Objective(nn.Module):
         self.loss = loss
         self.world_size = world_size
         self.scaled_here = world_size > 1 and not hasattr(loss, "process_group")
-        self.half = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        self.low_precision = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
     def forward(self, images: Tensor, labels: Tensor, global_images: int) -> tuple[Tensor, Tensor]:
         """Return the loss and the logits, which keep their gradient after backward().
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         return self.loss(logits, labels) * (self.world_size * len(images) / global_images), logits
 
     def _precision(self) -> AbstractContextManager[None]:
-        return torch.autocast("cuda", dtype=torch.bfloat16) if self.half else nullcontext()
+        return torch.autocast("cuda", dtype=torch.bfloat16) if self.low_precision else nullcontext()
 
 
 def check_ranks(rank: int, world_size: int, batch_size: int) -> None:

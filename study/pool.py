@@ -19,10 +19,9 @@ from study.config import Resources, StudyConfig
 from study.data.types import Source
 from study.progress import StageProgress
 from study.run import RunDirectory
-from study.trial import DEATHS_ALLOWED, Training, run_training, train_ranks
+from study.trial import DEATHS_ALLOWED, DRIVER_CPU, Training, run_training, train_ranks
 
 REPORT_SECONDS = 2.0
-DRIVER_CPU = 0.01
 
 
 class Feed(Protocol):

@@ -78,6 +78,8 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
 
 
 def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
+    from study.measure import outside
+
     cuts = [splits(config, source, r) for r in range(config.replicates)]
     return {
         "name": source.name,
@@ -97,6 +99,10 @@ def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
                 "test_train_ratio": cut.test_train_ratio,
             }
             for r, cut in enumerate(cuts)
+        ],
+        "outside": [
+            {"name": out.name, "group": out.group, "n": len(out.images), "left_out": list(out.dropped)}
+            for out in outside(config, source, 0)
         ],
     }
 

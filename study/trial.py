@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DRW_START = 0.8
 CHECKPOINT_SECONDS = 30.0
 DEATHS_ALLOWED = 2
+DRIVER_CPU = 0.01
+"""What the process holds that starts a training of several ranks and waits for it; its ranks do with that much less."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,7 @@ def run_training(
         return done
     rank = place.get("rank", 0)
     checkpoint = run.checkpoint(training.key)
+    splits(config, source, training.key.replicate)  # cut before the clock starts: the first in a process takes a while
     started = time.perf_counter()
     with _watchdog(training, run, timeout):
         try:
@@ -347,12 +350,13 @@ def train_ranks(
             "source": ray.put(source),
             "run": str(run.path),
             "timeout": resources.trial_timeout,
+            "threads": max(1, int(resources.cpus_per_worker)),
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers_per_trial,
             use_gpu=resources.gpus_per_worker > 0,
             resources_per_worker={
-                "CPU": resources.cpus_per_worker,
+                "CPU": resources.cpus_per_worker - DRIVER_CPU,
                 **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
             },
         ),
@@ -374,7 +378,9 @@ def _rank(values: Mapping[str, Any]) -> None:
     import ray
     import ray.train
     import ray.train.torch
+    import torch
 
+    torch.set_num_threads(values["threads"])
     context = ray.train.get_context()
     run_training(
         Training.from_dict(values["training"]),

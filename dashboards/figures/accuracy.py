@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.figures.base import canvas, line, marker, named, rounded, stack
+from dashboards.figures.base import canvas, counting, hover, line, marker, named, rounded, stack
 from dashboards.style import NEUTRAL, plotly_text, translucent
 from dashboards.summary import in_order, pick, replicate_means, summarise
 
@@ -68,7 +68,9 @@ def class_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                 mode="lines+markers",
                 line=line(loss),
                 marker=marker(loss, 8),
-                hovertemplate="%{y:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>class %{customdata[0]}",
+                hovertemplate=hover(
+                    "%{y:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>class %{customdata[0]}"
+                ),
                 **named(loss),
             ),
             row=1,
@@ -91,7 +93,7 @@ def class_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
     figure.update_yaxes(title_text="images", row=2, col=1, nticks=4, rangemode="tozero")
     last = int(data["rank"].max()) + 1 if len(data) else 1
     figure.update_xaxes(showgrid=False, range=[0.4, last + 0.6])
-    figure.update_xaxes(title_text="class, from head (1) to tail", row=2, col=1, dtick=1 if last <= 20 else None)
+    figure.update_xaxes(title_text="class, from head (1) to tail", row=2, col=1, **counting(last))
     return figure
 
 
@@ -117,7 +119,7 @@ def group_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                 customdata=list(rows["slice"]),
                 mode="markers",
                 marker=marker(loss),
-                hovertemplate="%{customdata}: %{y:.1f} %",
+                hovertemplate=hover("%{customdata}: %{y:.1f} %"),
                 **named(loss),
             )
         )
@@ -174,7 +176,7 @@ def posthoc_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                     y=[place],
                     mode="markers",
                     marker=kind,
-                    hovertemplate=("raw" if name == "raw" else "post-hoc") + ": %{x:.1f} %",
+                    hovertemplate=hover(("raw" if name == "raw" else "post-hoc") + ": %{x:.1f} %"),
                     **named(loss, first),
                 )
             )

@@ -85,6 +85,11 @@ def named(loss: str, first: bool = True) -> dict[str, Any]:
     return {"name": plotly_text(loss), "legendgroup": loss, "showlegend": first}
 
 
+def hover(text: str) -> str:
+    """Return the template of a mark's label: the loss's name over a text with %{x}, %{y} or %{customdata} in it."""
+    return f"<b>%{{fullData.name}}</b><br>{text}<extra></extra>"
+
+
 def band(
     loss: str, x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], among: int
 ) -> go.Scatter:
@@ -99,6 +104,11 @@ def band(
         hoverinfo="skip",
         **named(loss, first=False),
     )
+
+
+def counting(last: int) -> dict[str, Any]:
+    """Return the ticks of an axis of whole numbers from 1 to `last`."""
+    return {"dtick": 1} if last <= 20 else {"tickformat": "d"}
 
 
 def log_axis(low: float, high: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
-from dashboards.figures.base import canvas, line, marker, named, rounded
+from dashboards.figures.base import canvas, hover, line, marker, named, rounded
 from dashboards.style import NEUTRAL
 from dashboards.summary import in_order, pick
 
@@ -47,6 +47,7 @@ def reliability_panels(data: pd.DataFrame, losses: Sequence[str]) -> list[Panel]
         rows = pick(data, slice=name)
         for loss in in_order(rows, "loss", losses):
             part = pick(rows, loss=loss)
+            sizes = rounded(4 + 9 * np.sqrt(part["n"] / part["n"].max()), 3)
             figure.add_trace(
                 go.Scatter(
                     x=rounded(100 * part["x"], 4),
@@ -54,8 +55,8 @@ def reliability_panels(data: pd.DataFrame, losses: Sequence[str]) -> list[Panel]
                     customdata=[int(count) for count in part["n"]],
                     mode="lines+markers",
                     line=line(loss, 1.6),
-                    marker=marker(loss, 7),
-                    hovertemplate="confidence %{x:.1f} %, accuracy %{y:.1f} %, %{customdata} images",
+                    marker={**marker(loss), "size": sizes},
+                    hovertemplate=hover("confidence %{x:.1f} %, accuracy %{y:.1f} %, %{customdata} images"),
                     **named(loss),
                 )
             )

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
-from dashboards.figures.base import REFERENCE_LINE, canvas, line, marker, named, rounded
+from dashboards.figures.base import REFERENCE_LINE, canvas, hover, line, marker, named, rounded
 from dashboards.style import NEUTRAL, REFERENCE_LOSS, is_share, plotly_text, translucent
 from dashboards.summary import Endpoint, at_endpoint, in_order, pick
 
@@ -47,7 +47,7 @@ def arms_figure(data: pd.DataFrame, endpoint: Endpoint, losses: Sequence[str], a
                 mode="lines+markers",
                 line={**line(loss, 1.0)},
                 marker=marker(loss),
-                hovertemplate="%{customdata}: %{y:.1f}" if scale == 100 else "%{customdata}: %{y:.4g}",
+                hovertemplate=hover("%{customdata}: %{y:.1f}" if scale == 100 else "%{customdata}: %{y:.4g}"),
                 **named(loss),
             )
         )
@@ -116,7 +116,7 @@ def _forest(rows: pd.DataFrame, scale: float, losses: Sequence[str]) -> go.Figur
                 },
                 mode="markers",
                 marker=marker(loss, 11),
-                hovertemplate=f"%{{x:+.2f}} [{low:+.2f}, {high:+.2f}]",
+                hovertemplate=hover(f"%{{x:+.2f}} [{low:+.2f}, {high:+.2f}]"),
                 **named(loss),
             )
         )

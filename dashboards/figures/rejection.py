@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
-from dashboards.figures.base import canvas, line, named, rounded
+from dashboards.figures.base import canvas, hover, line, named, rounded
 from dashboards.style import NEUTRAL, plotly_text
 from dashboards.summary import in_order, pick
 
@@ -85,7 +85,7 @@ def _diagonal() -> go.Scatter:
     )  # fmt: skip
 
 
-def _add_curves(figure: go.Figure, data: pd.DataFrame, losses: Sequence[str], hover: str) -> None:
+def _add_curves(figure: go.Figure, data: pd.DataFrame, losses: Sequence[str], text: str) -> None:
     for loss in in_order(data, "loss", losses):
         rows = pick(data, loss=loss)
         figure.add_trace(
@@ -94,7 +94,7 @@ def _add_curves(figure: go.Figure, data: pd.DataFrame, losses: Sequence[str], ho
                 y=rounded(100 * rows["y"], 4),
                 mode="lines",
                 line=line(loss),
-                hovertemplate=hover,
+                hovertemplate=hover(text),
                 **named(loss),
             )
         )

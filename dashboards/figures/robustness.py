@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
-from dashboards.figures.base import canvas, line, marker, named, rounded
+from dashboards.figures.base import canvas, hover, line, marker, named, rounded
 from dashboards.summary import in_order, pick, summarise
 
 KEYS = ["method", "loss", "arm", "norm", "eps"]
@@ -75,7 +75,7 @@ def _eps_figure(data: pd.DataFrame, losses: Sequence[str], norm: str) -> go.Figu
                 mode="lines+markers",
                 line=line(loss),
                 marker=marker(loss, 8),
-                hovertemplate="ε = %{customdata}: %{y:.1f} %",
+                hovertemplate=hover("ε = %{customdata}: %{y:.1f} %"),
                 **named(loss),
             )
         )

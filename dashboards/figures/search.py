@@ -7,7 +7,19 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
-from dashboards.figures.base import band, canvas, line, log_axis, marker, named, rounded, stepped, thinned
+from dashboards.figures.base import (
+    band,
+    canvas,
+    counting,
+    hover,
+    line,
+    log_axis,
+    marker,
+    named,
+    rounded,
+    stepped,
+    thinned,
+)
 from dashboards.style import NEUTRAL, loss_style, significant, translucent
 from dashboards.summary import in_order, pick
 
@@ -22,12 +34,13 @@ def trials_per_search(trials: pd.DataFrame) -> int:
 
 
 def history_data(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the best objective so far by trial: loss, number, mean, low, high (over replicates), n.
+    """Return the best objective so far by trial: loss, number (from 0 in each search), mean, low, high, n (replicates).
 
     A failed trial leaves the best so far as it was; a number that not every replicate of the loss has reached is left
     out, so that a line never moves because a replicate ended.
     """
     rows = trials.sort_values("number").assign(objective=trials["objective"].where(trials["state"] == "complete"))
+    rows["number"] = rows.groupby(["loss", "replicate"]).cumcount()
     rows["best"] = rows.groupby(["loss", "replicate"])["objective"].cummax()
     rows["best"] = rows.groupby(["loss", "replicate"])["best"].ffill()
     data = rows.groupby(["loss", "number"]).agg(
@@ -61,13 +74,14 @@ def history_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                 y=rounded(100 * rows["mean"]),
                 mode="lines",
                 line={**line(loss), "shape": "hv"},
-                hovertemplate="after %{x} trials: %{y:.1f} %",
+                hovertemplate=hover("after %{x} trials: %{y:.1f} %"),
                 **named(loss),
             )
         )
     floor, top = 100 * history_floor(data), 100 * float(data["high"].max())
     room = 0.06 * (top - floor) or 1.0
     figure.update_yaxes(range=[floor - room, top + room])
+    figure.update_xaxes(**counting(int(data["number"].max()) + 1))
     return figure
 
 
@@ -123,7 +137,7 @@ def _tried(loss: str, rows: pd.DataFrame, look: dict[str, object], first: bool) 
         ],
         mode="markers",
         marker=look,
-        hovertemplate="%{x:.3g}: %{y:.1f} %<br>replicate %{customdata[0]}, trial %{customdata[1]}",
+        hovertemplate=hover("%{x:.3g}: %{y:.1f} %<br>replicate %{customdata[0]}, trial %{customdata[1]}"),
         **named(loss, first),
     )
 

@@ -5,7 +5,19 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.figures.base import band, canvas, line, log_axis, marker, named, rounded, stack, thinned
+from dashboards.figures.base import (
+    band,
+    canvas,
+    counting,
+    hover,
+    line,
+    log_axis,
+    marker,
+    named,
+    rounded,
+    stack,
+    thinned,
+)
 from dashboards.style import NEUTRAL, plotly_text, translucent
 from dashboards.summary import in_order, pick
 
@@ -56,6 +68,7 @@ def training_figure(data: pd.DataFrame, objective: str, losses: Sequence[str]) -
             figure.update_yaxes(**log_axis(float(known["low"].min()), float(known["high"].max())), row=place, col=1)
         else:
             figure.update_yaxes(nticks=6, row=place, col=1)
+    figure.update_xaxes(**counting(int(data["epoch"].max())))
     figure.update_xaxes(title_text="epoch", row=len(rows), col=1)
     return figure
 
@@ -71,7 +84,7 @@ def _add_line(figure: go.Figure, rows: pd.DataFrame, loss: str, factor: float, p
             y=rounded(factor * rows["mean"], 4),
             mode="lines",
             line=line(loss, 1.8),
-            hovertemplate="epoch %{x}: %{y:.4g}",
+            hovertemplate=hover("epoch %{x}: %{y:.4g}"),
             **named(loss, place == 1),
         ),
         row=place,
@@ -105,7 +118,7 @@ def cost_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                 line={"width": 1.4, "color": look["color"]},
                 fillcolor=translucent(look["color"], 0.14),
                 marker={**look, "opacity": 0.5},
-                hovertemplate="%{x:.3g} s",
+                hovertemplate=hover("%{x:.3g} s"),
                 **named(loss),
             )
         )

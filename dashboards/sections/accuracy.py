@@ -26,7 +26,7 @@ def classes_section(view: View) -> Section:
         )
         blocks.append(picture)
     elif len(rows) and rows["slice"].str.startswith(figures.CLASS).any():
-        blocks.append(Note("By class: n/a — all classes have the same number of training images."))
+        blocks.append(Note("By class: n/a — study.json states no class counts that differ."))
     if len(groups):
         places = ", ".join(in_order(groups, "slice", figures.GROUPS))
         blocks.append(

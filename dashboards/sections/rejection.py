@@ -136,8 +136,9 @@ def calibration_section(view: View) -> Section:
                 "reliability-figure",
                 "",
                 calibration_figures.reliability_panels(data, view.losses),
-                "Accuracy of the test images whose confidence lies in one of 15 bins; on the dotted line confidence "
-                "can be taken at its word, below it the model is too sure of itself. Images of all models together.",
+                "Accuracy of the test images whose confidence lies in one of 15 bins, images of all models together; a "
+                "larger mark holds more of them. On the dotted line confidence can be taken at its word, below it the "
+                "model is too sure of itself.",
                 view.counts(curves),
                 "Reliability diagrams, raw and after temperature scaling, one line a loss",
             )

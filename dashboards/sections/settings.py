@@ -19,7 +19,7 @@ from dashboards.blocks import (
     number_cell,
     text_cell,
 )
-from dashboards.style import NOT_AVAILABLE, missing, significant
+from dashboards.style import NOT_AVAILABLE, byte_size, missing, significant
 from dashboards.summary import View
 
 
@@ -43,7 +43,7 @@ def settings_section(view: View) -> Section:
     blocks += [table for table in (_splits(data), _outside(data), _margins(study)) if table]
     for title, key in (("Versions", "versions"), ("Seeds", "seeds"), ("Host", "host")):
         if study.get(key):
-            blocks.append(Facts(title, [(str(name), _text(value)) for name, value in dict(study[key]).items()]))
+            blocks.append(Facts(title, [_item(str(name), value) for name, value in dict(study[key]).items()]))
     if study.get("config"):
         written = json.dumps(study["config"], indent=2, ensure_ascii=False, default=str)
         blocks.append(Facts("Whole configuration", [("", written)], code=True, folded=True))
@@ -149,11 +149,17 @@ def _number(value: object) -> Cell:
     return number_cell(str(int(float(str(value)))) if whole else significant(value, 4), value)
 
 
+def _item(name: str, value: object) -> tuple[str, str]:
+    if name.endswith("_bytes"):
+        return name.removesuffix("_bytes"), byte_size(value)
+    return name.replace("_", " "), _text(value)
+
+
 def _text(value: object) -> str:
     if missing(value) or value == "":
         return NOT_AVAILABLE
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or NOT_AVAILABLE
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -38,6 +38,8 @@ from dashboards.style import (
 )
 from dashboards.summary import Endpoint, View, at_endpoint, in_order, pick
 
+NO_INTERVALS = " Intervals: n/a, there are too few replicates."
+
 
 def verdict_section(view: View) -> Section:
     """Say who leads on the primary endpoint, and show the losses side by side."""
@@ -62,6 +64,7 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     primary_only = rows["role"] == "primary"
     tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
     judged = bool((primary_only & (rows["verdict"] != "")).any())
+    reasons = bool((rows["reason"] != "").any())
     in_points = " (points)" if is_share(primary.metric) else ""
     columns = [
         Column("loss"),
@@ -73,8 +76,12 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
         *([Column("p", True, "two-sided"), Column("p (Holm)", True)] if tested else []),
         *([Column("verdict")] if judged else []),
         Column("smallest detectable" + in_points, True, "smallest difference that this n could have shown"),
+        *([Column("reason")] if reasons else []),
     ]
-    table = [_losses_row(row, primary, best, scale, tested, judged) for _, row in rows.iterrows()]
+    table = []
+    for _, row in rows.iterrows():
+        cells = _losses_row(row, primary, best, scale, tested, judged)
+        table.append([*cells, *([text_cell(row["reason"], "prose")] if reasons else [])])
     caption = f"Losses by {primary.label}, best first (arm {primary.arm}, method {primary.method})"
     return Table("losses", caption, columns, table, rows)
 
@@ -97,7 +104,8 @@ def _losses_row(
         if not missing(low):
             written += f" {interval(low, high, metric)}"
         cells.append(number_cell(written, row["difference"]))
-        cells.append(Cell("", None, "whisker", whisker=Whisker.of(loss, low, row["difference"], high, scale)))
+        whisker = Whisker.of(loss, low, row["difference"], high, scale)
+        cells.append(Cell("", None, "whisker", whisker=whisker) if whisker else text_cell(""))
     cells.append(number_cell(number(row["n"], 0), row["n"]))
     cells.append(Cell("✓ best set", 0.0, "yes") if loss in best else Cell("", 1.0))
     if tested:
@@ -181,7 +189,7 @@ def arms_section(view: View) -> Section:
         [Panel("", figures.arms_figure(data, primary, view.losses, view.arms))],
         "Each mark is the mean of a loss in an arm, with the 95 % interval of the mean; a line joins one loss's arms. "
         "Default: literature recipe and parameters. Drop-in: cross-entropy's tuned recipe, only the loss changed. "
-        "Tuned: the loss's own search.",
+        "Tuned: the loss's own search." + ("" if data["low"].notna().any() else NO_INTERVALS),
         view.counts(data),
         f"{primary.label} of {len(rows)} losses in the arms {', '.join(arms)}",
         wide=True,
@@ -203,7 +211,7 @@ def forest_section(view: View) -> Section:
         "replicates could have shown."
     )
     if not data["difference_low"].notna().any():
-        reading += " Intervals: n/a, there are too few replicates."
+        reading += NO_INTERVALS
     blocks: list[Block] = []
     own = pick(data, method=primary.method)
     if len(own):

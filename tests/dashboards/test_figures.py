@@ -12,7 +12,7 @@ from dashboards.figures.base import log_axis, rounded, stepped, thinned
 from dashboards.style import loss_style
 from dashboards.summary import Endpoint, View, pick
 from dashboards.tables import Run
-from tests.dashboards.fake_run import PRIMARY
+from tests.dashboards.fake_json import PRIMARY
 
 ENDPOINT = Endpoint(**PRIMARY)
 PRIMARY_ARMS = ("default", "dropin", "tuned")

@@ -104,6 +104,19 @@ def test_p_values_and_verdict_words_only_on_the_primary_endpoint(view: View) -> 
     assert "verdict" not in titles
 
 
+def test_reasons_stand_in_the_table_of_losses(view: View) -> None:
+    table = next(block for block in verdict_section(view).blocks if isinstance(block, Table))
+    assert "reason" not in [column.title for column in table.columns]
+    comparison = view.run.comparison.assign(reason="CE is at 99 %")
+    table = next(
+        block
+        for block in verdict_section(make_view(changed(view, comparison=comparison))).blocks
+        if isinstance(block, Table)
+    )
+    assert table.columns[-1].title == "reason"
+    assert table.rows[0][-1].text == "CE is at 99 %"
+
+
 def test_two_replicates_print_no_p_value(tmp_path: Path) -> None:
     view = make_view(read_run(small(replicates=2, mode="quick").write(tmp_path)))
     verdict = verdict_section(view)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dashboards.summary import View, make_view, one, ordered, plural, summarise
-from dashboards.tables import Run, read_run
+from dashboards.tables import Run, TableError, read_run
 from tests.dashboards.fake_run import FakeRun
 
 
@@ -76,3 +76,9 @@ def test_an_arm_that_was_not_run_is_not_shown(tmp_path_factory: pytest.TempPathF
         tmp_path_factory.mktemp("default") / "run", only=["evaluation"]
     )
     assert make_view(read_run(directory)).arm == "default"
+
+
+def test_an_endpoint_that_is_not_complete_is_an_error(run: Run) -> None:
+    verdict = {"version": 1, "primary": {"probe": "accuracy", "metric": "accuracy"}}
+    with pytest.raises(TableError, match=r"primary endpoint: .*missing: dataset, slice, arm, method, higher_is_better"):
+        make_view(Run(**{**vars(run), "verdict": verdict}))

@@ -31,9 +31,9 @@ def test_without_augmentation_images_come_as_they_are():
     images, labels, draws = whole_epoch(data, "none")
     assert images.dtype == torch.float32
     assert images.shape == (40, 3, 8, 8)
-    assert torch.equal(images, data.images[draws.index].permute(0, 3, 1, 2).float() / 255)
-    assert torch.equal(labels, data.labels[draws.index])
-    assert sorted(draws.index.tolist()) == list(range(40))
+    assert torch.equal(images, data.images[draws.image].permute(0, 3, 1, 2).float() / 255)
+    assert torch.equal(labels, data.labels[draws.image])
+    assert sorted(draws.image.tolist()) == list(range(40))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_every_image_is_a_window_into_the_padded_original(augmentation, channels
     images, _, draws = whole_epoch(data, augmentation)
     reach = reach_of(augmentation, 16, 16)
     padded = np.pad(data.images.numpy(), ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    for position, source in enumerate(draws.index.tolist()):
+    for position, source in enumerate(draws.image.tolist()):
         down, right = int(draws.down[position]), int(draws.right[position])
         window = padded[source, down : down + 16, right : right + 16]
         if draws.mirrored is not None and draws.mirrored[position]:
@@ -140,7 +140,7 @@ def test_labels_may_be_maps():
     data = some_images(count=6)
     data.labels = torch.arange(6 * 64).reshape(6, 8, 8)
     _, labels, draws = whole_epoch(data, "none")
-    assert torch.equal(labels, data.labels[draws.index])
+    assert torch.equal(labels, data.labels[draws.image])
     with pytest.raises(InputError, match=r"labels per pixel: .* given 'shift' and 'shuffle'"):
         DeviceData(data, "shift", "shuffle", CPU)
 

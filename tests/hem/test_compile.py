@@ -1,0 +1,63 @@
+"""Inside torch.compile: one graph, the same numbers."""
+
+import pytest
+import torch
+
+from hem import HEMLoss, hem_loss
+from tests.hem.test_hem_loss import draw
+from tests.hem.test_other_losses import all_losses
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning:ast")
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def same(loss, logits, target):
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    eager, other = logits.detach().requires_grad_(), logits.detach().requires_grad_()
+    expected, value = loss(eager, target), compiled(other, target)
+    expected.sum().backward()
+    value.sum().backward()
+    assert torch.allclose(value, expected, rtol=1e-5, atol=1e-6)
+    assert other.grad.dtype is logits.dtype
+    assert torch.allclose(other.grad, eager.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", all_losses(4))
+def test_one_graph_with_the_numbers_of_eager_mode(name):
+    loss, weight = all_losses(4)[name], torch.linspace(0.5, 2.0, 4)
+    same(lambda z, y: loss(z, y, weight=weight), *draw(5, 3, 4, classes=4, ignored=0.2))
+
+
+def test_hem_plus_in_half_precision():
+    margin = torch.linspace(0.2, 1.0, 4)
+    same(lambda z, y: hem_loss(z, y, margin), *draw(6, 5, classes=4, dtype=torch.bfloat16))
+
+
+def test_a_training_step_with_the_module():
+    torch.manual_seed(0)
+    model, loss = torch.nn.Linear(6, 4), HEMLoss(class_counts=[50, 20, 10, 5])
+    inputs, target = torch.randn(8, 6), torch.arange(8) % 4
+
+    def step(x, y):
+        return loss(model(x), y)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    assert compiled(inputs, target).item() == pytest.approx(step(inputs, target).item(), rel=1e-6)
+
+
+def test_ties_and_separated_samples():
+    logits = torch.tensor([[0.0, 0.0, 1.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    same(lambda z, y: hem_loss(z, y, 1.0, reduction="none"), logits, torch.tensor([0, 0, 2]))
+
+
+def test_shapes_may_change():
+    compiled = torch.compile(hem_loss, fullgraph=True, dynamic=True, backend="aot_eager")
+    for number in (4, 7, 9):
+        logits, target = draw(number, 3, classes=5, seed=number)
+        assert compiled(logits, target).item() == pytest.approx(hem_loss(logits, target).item(), rel=1e-6)

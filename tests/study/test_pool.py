@@ -1,0 +1,177 @@
+"""The pool on a real Ray: reused processes, several ranks, crashes, hangs."""
+
+import json
+import os
+import time
+
+import pytest
+import torch
+
+from study.config import Resources
+from study.data.embedded import digits
+from study.environment import prepare
+from study.errors import InputError
+from study.run import Key, RunDirectory
+from study.trial import Training, run_training
+from tests.study.test_science import config
+
+RECIPE = {
+    "learning_rate": 0.1,
+    "weight_decay": 1e-4,
+    "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup_epochs": 1,
+    "batch_size": 64,
+    "augmentation": "none",
+}
+HERE = "tests.study.test_pool"
+
+
+class Dies(torch.nn.CrossEntropyLoss):
+    """Ends its process the first time that it is trained with, or every time."""
+
+    defaults = {"mark": 0.0}  # noqa: RUF012
+
+    def __init__(self, class_counts, mark):
+        super().__init__()
+        self.always = mark > 0
+
+    def forward(self, logits, target):
+        mark = os.environ["HEM_STUDY_TEST_MARK"]
+        if self.always or not os.path.exists(mark):
+            open(mark, "w").close()
+            os._exit(1)
+        return super().forward(logits, target)
+
+
+class Raises(torch.nn.CrossEntropyLoss):
+    """Raises in training."""
+
+    def __init__(self, class_counts):
+        super().__init__()
+
+    def forward(self, logits, target):
+        raise ArithmeticError("no such number")
+
+
+class Hangs(torch.nn.CrossEntropyLoss):
+    """Never comes back."""
+
+    def __init__(self, class_counts):
+        super().__init__()
+
+    def forward(self, logits, target):
+        while True:
+            time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A local Ray with two CPUs."""
+    prepare(verbose=False)
+    mark = tmp_path_factory.mktemp("mark") / "died"
+    os.environ.update(RAY_AUTH_MODE="disabled", HEM_STUDY_TEST_MARK=str(mark))
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+def trainings(*losses, **parameters):
+    return [
+        Training(Key("confirm", "plain", loss, "default", 0, n), RECIPE, parameters, 3, keep_weights=True)
+        for n, loss in enumerate(losses)
+    ]
+
+
+def train(cluster, path, work, **resources):
+    from study.pool import ListFeed, run_pool
+    from study.progress import StageProgress, totals_by_loss
+
+    run = RunDirectory(path)
+    path.mkdir(exist_ok=True)
+    progress = StageProgress("confirm", totals_by_loss(t.key for t in work))
+    study = config(losses=tuple({t.key.loss: 0 for t in work}), replicates=1, trials=2)
+    run_pool(iter([(ListFeed(work), progress)]), study, Resources(**resources), run, cluster.put(digits()))
+    return run, study
+
+
+def test_two_ranks_through_ray_train_give_what_one_process_gives(cluster, tmp_path):
+    work = trainings("hem+", M=400.0)
+    ranks, study = train(cluster, tmp_path / "ranks", work, workers_per_trial=2)
+    alone = RunDirectory(tmp_path / "alone")
+    expected = run_training(work[0], study, digits(), alone)
+    cell = ranks.read_cell(work[0].key)
+    assert cell["state"] == "complete", cell
+    for ours, theirs in zip(cell["epochs"], expected["epochs"], strict=True):
+        for name in ("train_loss", "gradient_norm", "logit_scale", "validation_balanced_accuracy"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4), name
+    weights, same = (
+        torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (ranks, alone)
+    )
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, same[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_training_in_the_pool_is_bit_for_bit_one_outside(cluster, tmp_path):
+    work = trainings("ce", label_smoothing=0.0)
+    pooled, study = train(cluster, tmp_path / "pool", work)
+    alone = RunDirectory(tmp_path / "alone")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a trial that was given one CPU
+    run_training(work[0], study, digits(), alone)
+    torch.set_num_threads(threads)
+    weights, same = (
+        torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (pooled, alone)
+    )
+    assert all(torch.equal(tensor, same[name]) for name, tensor in weights.items())
+
+
+def test_what_raises_or_dies_is_a_failed_cell_and_the_others_go_on(cluster, tmp_path, capsys):
+    work = trainings(f"{HERE}:Raises", "ce", f"{HERE}:Dies")
+    run, _ = train(cluster, tmp_path / "run", work)
+    cells = {key.loss.rpartition(":")[2]: cell for key, cell in run.cells("confirm")}
+    assert cells["ce"]["state"] == "complete"
+    assert cells["Dies"]["state"] == "complete", "one death is forgiven"
+    assert cells["Raises"]["reason"] == "error"
+    assert "ArithmeticError: no such number" in cells["Raises"]["error"]
+    assert "forward" in cells["Raises"]["traceback"]
+    assert "failed: ArithmeticError" in capsys.readouterr().out
+
+
+def test_what_hangs_is_ended_after_the_time_limit(cluster, tmp_path):
+    run, _ = train(cluster, tmp_path / "run", trainings(f"{HERE}:Hangs"), trial_timeout=0.5)
+    ((_, cell),) = run.cells("confirm")
+    assert cell["reason"] == "timeout"
+    assert "--trial-timeout" in cell["error"]
+
+
+def test_a_process_that_always_dies_is_given_up(cluster, tmp_path):
+    work = trainings(f"{HERE}:Dies", mark=1.0)
+    run, _ = train(cluster, tmp_path / "run", work)
+    cell = run.read_cell(work[0].key)
+    assert cell["reason"] == "process"
+    assert "died 3 times" in cell["error"]
+
+
+def test_the_readable_names_of_trials(cluster, tmp_path):
+    run, _ = train(cluster, tmp_path / "run", trainings("hem", M=100.0))
+    assert list((run.path / "tune" / "trainings").glob("confirm~plain~hem~default~r0~n000*"))
+
+
+@pytest.mark.parametrize(("asked", "words"), [({"gpus_per_trial": 1}, "1 GPU"), ({"cpus_per_trial": 64}, "64 CPU")])
+def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
+    from study.pool import concurrency
+
+    with pytest.raises(InputError, match=words):
+        concurrency(Resources(**asked))
+    assert concurrency(Resources()) == 2
+    assert concurrency(Resources(max_concurrent=1)) == 1
+    assert concurrency(Resources(workers_per_trial=2)) == 1
+
+
+def test_cells_are_plain_json(cluster, tmp_path):
+    run, _ = train(cluster, tmp_path / "run", trainings("mm", margin=1.0))
+    path = next((run.path / "cells").rglob("*.json"))
+    assert json.loads(path.read_text())["state"] == "complete"

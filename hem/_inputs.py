@@ -55,7 +55,7 @@ def split_target(target: Tensor, num_classes: int, ignore_index: int) -> tuple[T
     Raises:
         ValueError: a target on the CPU is neither in [0, C) nor ``ignore_index``.
     """
-    looks = target.device.type == "cpu" and not torch.compiler.is_compiling() and target.numel() > 0
+    looks = target.is_cpu and type(target) is Tensor and target.numel() > 0 and not torch.compiler.is_compiling()
     if looks and not 0 <= ignore_index < num_classes and _in_range(target, num_classes):
         return target, None
     ignored = target == ignore_index

@@ -8,7 +8,7 @@
 "e_j ≥ level and e_j > 0" is one comparison, e_j ≥ max(level, smallest normal number of float32).
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,20 +26,29 @@ _SIZES = torch.arange(1025, dtype=torch.float32, device="cpu").unbind()
 
 
 class MeanErrors(torch.autograd.Function):
-    """The mean loss in as few operations as possible, for a batch of one block, nothing ignored, no class weights.
+    """The mean loss in as few operations as possible, for a batch of one block and no class weights.
 
     The forward pass leaves the gradient behind, the backward pass multiplies it by a number.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, margin: float | Tensor, hard: bool) -> Tensor:  # noqa: ANN401
-        y = target.unsqueeze(1)
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        logits: Tensor,
+        index: Tensor,
+        margin: float | Tensor,
+        hard: bool,
+        ignored: Tensor | None,
+    ) -> Tensor:
+        y = index.unsqueeze(1)
         shift = logits.gather(1, y)
         if isinstance(margin, Tensor):
             shift.sub_(margin.take(y))
         else:
             shift.sub_(_ONE, alpha=margin)
         difference = logits - shift
+        if ignored is not None:
+            difference.masked_fill_(ignored.unsqueeze(1), 0.0)
         e = difference.relu().scatter_(1, y, 0.0)
         if hard:
             classes = logits.shape[1]
@@ -53,14 +62,15 @@ class MeanErrors(torch.autograd.Function):
         else:
             errors = torch.sign(e, out=difference)
             count = errors.sum(1, True)
-            scale = e.new_tensor(e.numel())
+            others = 0 if ignored is None else int(ignored.sum())
+            scale = e.new_tensor(max(index.numel() - others, 1) * logits.shape[1])
         gradient = errors.scatter_(1, y, count.neg_()).div_(scale)
         ctx.save_for_backward(gradient)
         return e.mul_(gradient).sum()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
-        return ctx.saved_tensors[0] * upstream, None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
+        return ctx.saved_tensors[0] * upstream, None, None, None, None
 
 
 class RowErrors(torch.autograd.Function):
@@ -161,14 +171,28 @@ def margin_loss(
     process_group: dist.ProcessGroup | None,
 ) -> Tensor:
     """Return HEM (hard) or MM; all arguments fit together."""
-    if reduction == "mean" and weight is None and process_group is None and _fits_one_block(logits, ignore_index):
+    small = (
+        reduction == "mean"
+        and weight is None
+        and process_group is None
+        and logits.dtype is torch.float32
+        and type(logits) is Tensor
+        and logits.is_cpu
+        and 0 < logits.numel() <= BLOCK
+        and not torch.compiler.is_compiling()
+    )
+    if small and not 0 <= ignore_index < logits.shape[1]:
         try:
-            return cast(Tensor, MeanErrors.apply(logits, target, margin, hard))
+            loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)
+            return loss
         except (IndexError, RuntimeError) as error:
-            # Targets to ignore, or wrong ones: the way below tells them apart.
+            # gather refuses targets to be ignored, and wrong ones; to look for them beforehand takes time.
             if "out of bounds" not in str(error):
                 raise
     index, valid = split_target(target, logits.shape[1], ignore_index)
+    if small:
+        loss = MeanErrors.apply(logits, index, margin, hard, None if valid is None else ~valid)
+        return loss
     own_margin = margin.to(compute_dtype(logits))[index] if isinstance(margin, Tensor) else margin
     core = FusedRowErrors if torch.compiler.is_compiling() else RowErrors
     rows, count = core.apply(logits, index, own_margin, hard)
@@ -176,14 +200,3 @@ def margin_loss(
     if hard:
         counted = count > 0 if valid is None else (count > 0) & valid
     return reduce_rows(rows, index, valid, counted, weight, reduction, process_group)
-
-
-def _fits_one_block(logits: Tensor, ignore_index: int) -> bool:
-    """Return whether ``MeanErrors`` may be tried: float32 on the CPU, where gather refuses a target to be ignored."""
-    return (
-        logits.dtype is torch.float32
-        and logits.is_cpu
-        and 0 < logits.numel() <= BLOCK
-        and not 0 <= ignore_index < logits.shape[1]
-        and not torch.compiler.is_compiling()
-    )

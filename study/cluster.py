@@ -7,6 +7,8 @@ from typing import Any
 from study.config import Resources
 from study.errors import InputError
 
+CONNECT_SECONDS = 10.0
+
 
 def connect(resources: Resources) -> str:
     """Start a local Ray, or join a cluster; return what a person should know about its dashboard.
@@ -17,6 +19,7 @@ def connect(resources: Resources) -> str:
     import ray
 
     if not ray.is_initialized():
+        _knock(resources.address)
         try:
             ray.init(
                 address=resources.address,
@@ -24,19 +27,35 @@ def connect(resources: Resources) -> str:
                 logging_level=logging.INFO if resources.verbose else logging.ERROR,
                 log_to_driver=resources.verbose,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError) as error:
             if resources.address is None:
                 raise
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"--address {resources.address}: no Ray cluster answers there ({reason})\n"
-                "allowed: the address of a running one, auto, or none to start a local one"
-            ) from error
+            raise _nobody(resources.address, str(error).splitlines()[0]) from error
     url = ray._private.worker.get_dashboard_url()
     if not url:
         return "Ray dashboard: off"
     token = "" if _open_access() else "  (token: ray get-auth-token)"
     return f"Ray dashboard: http://{url}{token}"
+
+
+def _knock(address: str | None) -> None:
+    """Refuse an address at which nothing listens; Ray itself would wait for minutes, and then end the process."""
+    import socket
+
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _nobody(str(address), str(error)) from error
+
+
+def _nobody(address: str, reason: str) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({reason})\n"
+        "allowed: the address of a running one, auto, or none to start a local one"
+    )
 
 
 def _open_access() -> bool:

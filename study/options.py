@@ -57,9 +57,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )
-    what.add_argument(
-        "--ood-sets", metavar="npz:PATH", nargs="+", help="outside sets of your own besides"
-    )
+    what.add_argument("--ood-sets", metavar="npz:PATH", nargs="+", help="outside sets of your own besides")
 
     much = top.add_argument_group("how much")
     much.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESET_NAMES)} (default: quick)")

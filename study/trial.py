@@ -74,7 +74,6 @@ def splits(config: StudyConfig, source: "Source", replicate: int) -> "Splits":
 def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "torch.nn.Module":
     """Return the study's network for a loss (with the head it asks for), initialised from `seed`."""
     from hem.registry import get_loss
-
     from study.data.preprocessing import channel_statistics
     from study.models.registry import build_model
 
@@ -127,9 +126,9 @@ def train(
         TimeoutError: it took longer than `timeout`.
     """
     import torch
+
     from hem.margins import class_balanced_weights
     from hem.registry import get_loss
-
     from study.training import Recipe, fit
 
     data = splits(config, source, training.key.replicate)

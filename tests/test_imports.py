@@ -70,7 +70,19 @@ def test_only_the_named_modules_know_ray_and_the_page(name, path):
 
 @pytest.mark.parametrize("room", ["tasks", "data", "models", "probes", "comparison", "training"])
 def test_the_inner_rooms_of_study_do_not_know_its_stages(room):
-    stages = {"tune", "evaluate", "report", "stages", "pool", "remote", "cluster", "trial", "search", "confirm", "ledger"}
+    stages = {
+        "tune",
+        "evaluate",
+        "report",
+        "stages",
+        "pool",
+        "remote",
+        "cluster",
+        "trial",
+        "search",
+        "confirm",
+        "ledger",
+    }
     for name, path in modules("study"):
         if name.startswith(f"study.{room}"):
             inner = {module.split(".")[1] for module in imported(path) if module.startswith("study.")}

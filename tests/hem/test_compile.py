@@ -7,8 +7,6 @@ from hem import HEMLoss, hem_loss
 from tests.hem.test_hem_loss import draw
 from tests.hem.test_other_losses import all_losses
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning:ast")
-
 
 @pytest.fixture(autouse=True)
 def fresh_compiler():

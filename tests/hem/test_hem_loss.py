@@ -265,10 +265,10 @@ def test_gradcheck_of_the_short_way(hard):
     logits, target = draw(6, classes=5, dtype=torch.float64, seed=3)
     margins = torch.linspace(0.2, 1.0, 5, dtype=torch.float64)
     for margin in (0.7, margins):
-        assert torch.autograd.gradcheck(lambda z, m=margin: MeanErrors.apply(z, target, m, hard), logits)
+        assert torch.autograd.gradcheck(lambda z, m=margin: MeanErrors.apply(z, target, m, hard, None), logits)
         rows, count = RowErrors.apply(logits, target, margins[target] if margin is margins else margin, hard)
         expected = rows.sum() / (count > 0).sum() if hard else rows.mean()
-        assert MeanErrors.apply(logits, target, margin, hard).item() == pytest.approx(expected.item(), rel=1e-12)
+        assert MeanErrors.apply(logits, target, margin, hard, None).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hem import (
     ce_loss,
@@ -317,6 +318,16 @@ def test_nothing_waits_for_the_device(name):
         logits = torch.empty(shape[0], 5, *shape[1:], device="meta", requires_grad=True)
         target = torch.empty(shape, dtype=torch.int64, device="meta")
         loss(logits, target, *arguments, weight=weight).backward()
+        assert logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize("name", all_losses(5))
+def test_tensors_without_content_go_through(name):
+    """What estimates the memory of a training runs it on such tensors."""
+    loss = all_losses(5)[name]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        logits, target = torch.empty(6, 5, 4, requires_grad=True), torch.empty(6, 4, dtype=torch.int64)
+        loss(logits, target).backward()
         assert logits.grad.shape == logits.shape
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from study.batches import DeviceData, batch_bounds, draw_order, rank_bounds, reach_of
 from study.errors import InputError
+from study.training.batches import DeviceData, batch_bounds, draw_order, rank_bounds, reach_of
 
 CPU = torch.device("cpu")
 

@@ -69,7 +69,9 @@ def test_the_page_is_drawn_in_a_browser(smoke, tmp_path):
 def test_the_database_says_what_the_table_says(smoke):
     trials = pd.read_parquet(smoke[0] / "trials.parquet")
     for (loss, replicate), rows in trials.groupby(["loss", "replicate"]):
-        study = optuna.load_study(study_name=f"plain/{loss}/r{replicate}", storage=f"sqlite:///{smoke[0] / 'optuna.db'}")
+        study = optuna.load_study(
+            study_name=f"plain/{loss}/r{replicate}", storage=f"sqlite:///{smoke[0] / 'optuna.db'}"
+        )
         values = {t.user_attrs["slot"]: t.value for t in study.get_trials() if t.value is not None}
         assert values == pytest.approx(rows[rows.state == "complete"].set_index("number").objective.to_dict())
         assert all(t.state.is_finished() for t in study.get_trials())
@@ -141,7 +143,18 @@ def test_a_harder_attack_is_added_to_a_finished_run(smoke, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(smoke[0], copy)
     finished = commands.run(
-        "-m", "study.evaluate", copy, "--attacks", "quick", "--eps", "0.05", "0.1", "--norms", "Linf", "--max-concurrent", 2
+        "-m",
+        "study.evaluate",
+        copy,
+        "--attacks",
+        "quick",
+        "--eps",
+        "0.05",
+        "0.1",
+        "--norms",
+        "Linf",
+        "--max-concurrent",
+        2,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     evaluation = pd.read_parquet(copy / "evaluation.parquet")

@@ -92,7 +92,9 @@ def test_directories_that_hold_something_are_left_alone(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [("{", "JSON"), ('{"version": 99}', "version"), ("[1]", "expected")], ids=["torn", "new", "list"]
+    ("content", "word"),
+    [("{", "JSON"), ('{"version": 99}', "version"), ("[1]", "expected")],
+    ids=["torn", "new", "list"],
 )
 def test_a_damaged_record_is_named(capsys, tmp_path, content, word):
     (tmp_path / "study.json").write_text(content)

@@ -107,9 +107,7 @@ def test_two_ranks_through_ray_train_give_what_one_process_gives(cluster, tmp_pa
     for ours, theirs in zip(cell["epochs"], expected["epochs"], strict=True):
         for name in ("train_loss", "gradient_norm", "logit_scale", "validation_balanced_accuracy"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4), name
-    weights, same = (
-        torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (ranks, alone)
-    )
+    weights, same = (torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (ranks, alone))
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor, same[name], rtol=1e-3, atol=1e-5)
 
@@ -122,9 +120,7 @@ def test_a_training_in_the_pool_is_bit_for_bit_one_outside(cluster, tmp_path):
     torch.set_num_threads(1)  # as in a trial that was given one CPU
     run_training(work[0], study, digits(), alone)
     torch.set_num_threads(threads)
-    weights, same = (
-        torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (pooled, alone)
-    )
+    weights, same = (torch.load(run.model(work[0].key), weights_only=True)["weights"] for run in (pooled, alone))
     assert all(torch.equal(tensor, same[name]) for name, tensor in weights.items())
 
 

@@ -59,7 +59,9 @@ def test_bars_on_a_terminal():
 
 def test_the_metrics_are_told(capsys):
     told = []
-    shown = StageProgress("search", {"ce": 2}, metric="accuracy", gauges=lambda loss, values: told.append((loss, values)))
+    shown = StageProgress(
+        "search", {"ce": 2}, metric="accuracy", gauges=lambda loss, values: told.append((loss, values))
+    )
     shown.done(CE, FAILED)
     shown.done(CE, DONE)
     assert told == [

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from study.errors import InputError
-from study.recipe import Recipe, learning_rate_at
+from study.training.recipe import Recipe, learning_rate_at
 
 
 def rates(recipe, steps_per_epoch):

@@ -53,9 +53,10 @@ class TestOneStep:
 
     recipe = Recipe(learning_rate=0.05, weight_decay=0.01, batch_size=48, epochs=3)
 
-    def test_weights_are_those_of_plain_sgd(self):
+    @pytest.mark.parametrize("name", ["mlp", "small_cnn"])
+    def test_weights_are_those_of_plain_sgd(self, name):
         data = random_data()
-        model, twin = network(), network()
+        model, twin = network(name), network(name)
         model(unit(data)).sum().backward()  # what lies in .grad beforehand must not count
         run(model, nn.CrossEntropyLoss(), self.recipe, data)
         optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)
@@ -65,7 +66,7 @@ class TestOneStep:
             F.cross_entropy(twin(unit(data)), data.labels).backward()
             optimizer.step()
         for own, other in zip(model.parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
     def test_metrics_by_hand(self):
         data = random_data()

@@ -18,14 +18,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from study import parallel
-from study.batches import DeviceData, LabelledImages, as_bytes, as_labels, batch_bounds, rank_bounds
 from study.errors import InputError
-from study.prediction import PREDICTION_BATCH, outputs, predict, predict_with_features
-from study.recipe import Recipe, learning_rate_at
-from study.recording import EpochRecord
-
-__all__ = ["NonFiniteLoss", "Recipe", "fit", "predict", "predict_with_features"]
+from study.training import parallel
+from study.training.batches import DeviceData, LabelledImages, as_bytes, as_labels, batch_bounds, rank_bounds
+from study.training.prediction import PREDICTION_BATCH, outputs
+from study.training.recipe import Recipe, learning_rate_at
+from study.training.recording import EpochRecord
 
 Metrics = dict[str, float]
 State = dict[str, Any]

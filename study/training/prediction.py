@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.batches import as_bytes, to_unit_range
 from study.errors import InputError
+from study.training.batches import as_bytes, to_unit_range
 
 PREDICTION_BATCH = 256
 

@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help study test check setup clean
+.PHONY: help study test check setup clean reference
 
 help:
 	@echo "make study   set up, then search, compare and show losses on long-tailed digits (about 8 min on 2 cores)"
 	@echo "make test    set up, then the whole test suite (at most 15 min on 2 cores; needs chromium)"
 	@echo "make check   ruff and mypy"
+	@echo "make reference RUN=results/NAME   publish a run's page and tables in results/reference"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +29,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Publish a run's page, tables and record: make reference RUN=results/NAME
+reference:
+	mkdir -p results/reference/$(notdir $(RUN))
+	cp $(RUN)/dashboard.html $(RUN)/study.json $(RUN)/verdict.json $(RUN)/*.parquet results/reference/$(notdir $(RUN))/
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@
 "e_j ≥ level and e_j > 0" is one comparison, e_j ≥ max(level, smallest normal number of float32).
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ from hem._fused import TINY, FusedRowErrors
 from hem._inputs import Reduction, compute_dtype, split_target
 from hem._reduce import reduce_rows
 
-# Numbers as tensors: from a Python number every operation makes one, half of its time on a small batch.
-_TINY = torch.tensor(TINY, dtype=torch.float32, device="cpu")
-_ONE = torch.ones((), dtype=torch.float32, device="cpu")
-_SIZES = torch.arange(1025, dtype=torch.float32, device="cpu").unbind()
+
+@lru_cache(maxsize=256)
+def _number(value: float) -> Tensor:
+    """Return a number as a tensor, once made: from a Python number every operation makes one, for half of its time."""
+    return torch.tensor(value, dtype=torch.float32, device="cpu")
 
 
 class MeanErrors(torch.autograd.Function):
@@ -42,28 +44,23 @@ class MeanErrors(torch.autograd.Function):
     ) -> Tensor:
         y = index.unsqueeze(1)
         shift = logits.gather(1, y)
-        if isinstance(margin, Tensor):
-            shift.sub_(margin.take(y))
-        else:
-            shift.sub_(_ONE, alpha=margin)
+        shift.sub_(margin.take(y) if isinstance(margin, Tensor) else _number(margin))
         difference = logits - shift
         if ignored is not None:
             difference.masked_fill_(ignored.unsqueeze(1), 0.0)
         e = difference.relu().scatter_(1, y, 0.0)
         if hard:
-            classes = logits.shape[1]
-            size = _SIZES[classes] if classes < len(_SIZES) else e.new_tensor(classes)
             # Adding the smallest number is max(·, smallest number) wherever it can be told.
-            level = torch.addcdiv(_TINY, e.sum(1, True), size)
+            level = torch.addcdiv(_number(TINY), e.sum(1, True), _number(logits.shape[1]))
             errors = torch.ge(e, level, out=difference)
             count = errors.sum(1, True)
             # |H| times the number of samples in error; tiny where H is empty, to divide 0.
-            scale = torch.addcmul(_TINY, torch.linalg.vector_norm(count, 0), count)
+            scale = torch.addcmul(_number(TINY), count.sign().sum(), count)
         else:
             errors = torch.sign(e, out=difference)
             count = errors.sum(1, True)
             others = 0 if ignored is None else int(ignored.sum())
-            scale = e.new_tensor(max(index.numel() - others, 1) * logits.shape[1])
+            scale = _number(max(index.numel() - others, 1) * logits.shape[1])
         gradient = errors.scatter_(1, y, count.neg_()).div_(scale)
         ctx.save_for_backward(gradient)
         return e.mul_(gradient).sum()

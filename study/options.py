@@ -40,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="python -m study.tune",
         usage="python -m study.tune --task TASK [options] | --resume RUN [--add-losses LOSS ...] [options]",
-        description="Search every loss's hyperparameters under equal conditions, retrain the winners, measure and "
-        "compare them, and write one page.",
+        description="Search every loss's hyperparameters under equal conditions, retrain the winners,\n"
+        "measure and compare them, and write one page.",
         epilog=USAGE,
         formatter_class=_Format,
         allow_abbrev=False,

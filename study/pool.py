@@ -18,8 +18,9 @@ from ray.tune.search import Searcher
 from study.config import Resources, StudyConfig
 from study.data.types import Source
 from study.progress import StageProgress
+from study.ranks import DRIVER_CPU, train_ranks
 from study.run import RunDirectory
-from study.trial import DEATHS_ALLOWED, DRIVER_CPU, Training, run_training, train_ranks
+from study.trial import DEATHS_ALLOWED, Training, run_training
 
 REPORT_SECONDS = 2.0
 

@@ -1,4 +1,4 @@
-"""One training: in the trial process itself, or as several ranks through Ray Train. One loop for both.
+"""One training, from its description to its cell. No Ray here: `pool` runs it in one process, `ranks` in several.
 
 A training ends in a cell, whatever happens: "complete", or "failed" with the reason. Its state is written into the run
 from time to time, so a training whose process died goes on where it was.
@@ -8,12 +8,12 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config import Resources, StudyConfig
+from study.config import StudyConfig
 from study.errors import InputError
 from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 DRW_START = 0.8
 CHECKPOINT_SECONDS = 30.0
 DEATHS_ALLOWED = 2
-DRIVER_CPU = 0.01
-"""What the process holds that starts a training of several ranks and waits for it; its ranks do with that much less."""
 
 
 @dataclass(frozen=True)
@@ -125,37 +123,9 @@ def train(
         NonFiniteLoss: the training diverged.
         TimeoutError: it took longer than `timeout`.
     """
-    import torch
-
-    from hem.margins import class_balanced_weights
-    from hem.registry import get_loss
-    from study.training import Recipe, fit
-
-    data = splits(config, source, training.key.replicate)
-    task = get_task(config.task)
-    spec = get_loss(training.key.loss)
-    loss = spec.build(data.class_counts, **training.loss_parameters)
-    deferred = training.key.method == "drw" or spec.weight_schedule == "drw"
-    recipe = Recipe(**{**training.recipe, "epochs": config.epochs})
     state, epochs = _load(checkpoint, training)
-    started = time.perf_counter()
-    saved = started
-    model = build_network(config, data, training.key.loss, training.seed)
-    steps = fit(
-        model,
-        loss,
-        data.train,
-        data.validation,
-        recipe,
-        sampler=spec.sampler,
-        class_weights_after=(DRW_START, class_balanced_weights(data.class_counts)) if deferred else None,
-        seed=training.seed,
-        device=torch.device(device),
-        state=state,
-        rank=rank,
-        world_size=world_size,
-        score=task.score,
-    )
+    model, loss, steps = _begin(training, config, source, state, device, rank, world_size)
+    started = saved = time.perf_counter()
     for metrics, get_state in steps:
         epochs.append(metrics)
         now = time.perf_counter()
@@ -167,18 +137,60 @@ def train(
             _save(checkpoint, training, get_state(), epochs)
             saved = now
     last = epochs[-1]
-    margin = getattr(loss, "margin", None)
     return {
         "state": "complete",
         "objective": last[f"validation_{config.objective}"],
         "metrics": {k.removeprefix("validation_"): v for k, v in last.items() if k.startswith("validation_")},
         "epochs": epochs,
-        "images": len(data.train) * config.epochs,
-        "margin": None
-        if margin is None
-        else [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())],
+        "images": len(splits(config, source, training.key.replicate).train) * config.epochs,
+        "margin": _margin_range(loss),
         "model": model,
     }
+
+
+def _begin(
+    training: Training,
+    config: StudyConfig,
+    source: "Source",
+    state: dict[str, Any] | None,
+    device: str,
+    rank: int,
+    world_size: int,
+) -> "tuple[torch.nn.Module, torch.nn.Module, Iterator[tuple[dict[str, float], Callable[[], dict[str, Any]]]]]":
+    """Return network, loss and the epochs that are still to come."""
+    from hem.margins import class_balanced_weights
+    from hem.registry import get_loss
+    from study.training import Recipe, fit
+
+    data = splits(config, source, training.key.replicate)
+    spec = get_loss(training.key.loss)
+    loss = spec.build(data.class_counts, **training.loss_parameters)
+    model = build_network(config, data, training.key.loss, training.seed)
+    deferred = training.key.method == "drw" or spec.weight_schedule == "drw"
+    epochs = fit(
+        model,
+        loss,
+        data.train,
+        data.validation,
+        Recipe(**{**training.recipe, "epochs": config.epochs}),
+        sampler=spec.sampler,
+        class_weights_after=(DRW_START, class_balanced_weights(data.class_counts)) if deferred else None,
+        seed=training.seed,
+        device=device,
+        state=state,
+        rank=rank,
+        world_size=world_size,
+        score=get_task(config.task).score,
+    )
+    return model, loss, epochs
+
+
+def _margin_range(loss: "torch.nn.Module") -> list[float] | None:
+    """Return the smallest and the largest margin of a loss that has one."""
+    import torch
+
+    margin = getattr(loss, "margin", None)
+    return None if margin is None else [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())]
 
 
 def _load(checkpoint: Path | None, training: Training) -> tuple[dict[str, Any] | None, list[dict[str, float]]]:
@@ -325,69 +337,3 @@ class _watchdog:
             },
         )
         os._exit(75)
-
-
-def train_ranks(
-    training: Training, config: StudyConfig, source: "Source", run: RunDirectory, resources: Resources
-) -> dict[str, Any]:
-    """Train with several data-parallel ranks through Ray Train, and return the cell that rank 0 wrote.
-
-    R ranks with batches of b/R give what one process with batches of b gives (batch normalisation apart).
-    """
-    import ray
-    import ray.train
-    from ray.train.torch import TorchTrainer
-
-    done = run.read_cell(training.key)
-    if done is not None:
-        return done
-    trainer = TorchTrainer(
-        _rank,
-        train_loop_config={
-            "training": training.to_dict(),
-            "config": config.to_dict(),
-            "source": ray.put(source),
-            "run": str(run.path),
-            "timeout": resources.trial_timeout,
-            "threads": max(1, int(resources.cpus_per_worker)),
-        },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers_per_trial,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker={
-                "CPU": resources.cpus_per_worker - DRIVER_CPU,
-                **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
-            },
-        ),
-        run_config=ray.train.RunConfig(
-            name=training.key.name,
-            storage_path=str(run.path / "tune" / "train"),
-            failure_config=ray.train.FailureConfig(max_failures=DEATHS_ALLOWED),
-        ),
-    )
-    trainer.fit()
-    cell = run.read_cell(training.key)
-    if cell is None:
-        raise RuntimeError(f"{training.key}: the ranks ended without a cell")
-    return cell
-
-
-def _rank(values: Mapping[str, Any]) -> None:
-    """One rank: the same training, its slice of every batch."""
-    import ray
-    import ray.train
-    import ray.train.torch
-    import torch
-
-    torch.set_num_threads(values["threads"])
-    context = ray.train.get_context()
-    run_training(
-        Training.from_dict(values["training"]),
-        StudyConfig.from_dict(values["config"]),
-        ray.get(values["source"]),
-        RunDirectory(Path(values["run"])),
-        timeout=values["timeout"],
-        device=str(ray.train.torch.get_device()),
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-    )

@@ -12,7 +12,7 @@ ROOMS = ("hem", "search_spaces", "study", "dashboards")
 HOUSE = {"study", "hem", "search_spaces", "dashboards", "tests", "benchmarks", "examples"}
 
 # Modules of `study` that may use Ray, and those that may make the page. All others may not.
-RAY = {"study.tune", "study.stages", "study.pool", "study.remote", "study.cluster", "study.trial"}
+RAY = {"study.tune", "study.stages", "study.pool", "study.remote", "study.cluster", "study.ranks"}
 PAGE = {"study.tune", "study.report"}
 
 

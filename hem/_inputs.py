@@ -84,14 +84,6 @@ def widened(logits: Tensor) -> Tensor:
     return logits.to(compute_dtype(logits))
 
 
-def constant_margins(margin: Tensor, num_classes: int) -> Tensor:
-    """Return class margins (C,) that carry no gradient; a tensor without dimension is the margin of every class."""
-    if margin.dim() == 0:
-        margin = margin.expand(num_classes)
-    check_per_class("margin", margin, num_classes)
-    return margin.detach() if margin.requires_grad else margin
-
-
 def check_number(name: str, value: float, low: float, high: float = math.inf, *, strict: bool = False) -> None:
     """Raise ValueError unless value is finite and in [low, high]; strict: in (low, high]."""
     if not (math.isfinite(value) and low <= value <= high) or (strict and value == low):

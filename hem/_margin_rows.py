@@ -8,6 +8,7 @@
 "e_j ≥ level and e_j > 0" is one comparison, e_j ≥ max(level, smallest normal number of float32).
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from hem._blocks import BLOCK, flat, pieces, scratch_like
 from hem._fused import TINY, FusedRowErrors
-from hem._inputs import Reduction, compute_dtype, split_target
+from hem._inputs import Reduction, check_inputs, check_per_class, compute_dtype, split_target
 from hem._reduce import reduce_rows
 
 
@@ -167,29 +168,18 @@ def margin_loss(
     reduction: Reduction,
     process_group: dist.ProcessGroup | None,
 ) -> Tensor:
-    """Return HEM (hard) or MM; all arguments fit together."""
-    small = (
-        reduction == "mean"
-        and weight is None
-        and process_group is None
-        and logits.dtype is torch.float32
-        and type(logits) is Tensor
-        and logits.is_cpu
-        and 0 < logits.numel() <= BLOCK
-        and not torch.compiler.is_compiling()
-    )
-    if small and not 0 <= ignore_index < logits.shape[1]:
-        try:
-            loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)
+    """Return HEM (hard) or MM. Wrong arguments raise ValueError."""
+    plain = reduction == "mean" and weight is None and process_group is None
+    if plain:
+        loss = _small_mean(logits, target, margin, hard, ignore_index)
+        if loss is not None:
             return loss
-        except (IndexError, RuntimeError) as error:
-            # gather refuses targets to be ignored, and wrong ones; to look for them beforehand takes time.
-            if "out of bounds" not in str(error):
-                raise
+    check_inputs(logits, target, weight, reduction)
+    margin = _checked_margin(margin, logits.shape[1])
     index, valid = split_target(target, logits.shape[1], ignore_index)
-    if small:
-        loss = MeanErrors.apply(logits, index, margin, hard, None if valid is None else ~valid)
-        return loss
+    if plain and valid is not None and _is_small(logits):
+        ignoring: Tensor = MeanErrors.apply(logits, index, margin, hard, ~valid)
+        return ignoring
     own_margin = margin.to(compute_dtype(logits))[index] if isinstance(margin, Tensor) else margin
     core = FusedRowErrors if torch.compiler.is_compiling() else RowErrors
     rows, count = core.apply(logits, index, own_margin, hard)
@@ -197,3 +187,43 @@ def margin_loss(
     if hard:
         counted = count > 0 if valid is None else (count > 0) & valid
     return reduce_rows(rows, index, valid, counted, weight, reduction, process_group)
+
+
+def _small_mean(logits: Tensor, target: Tensor, margin: float | Tensor, hard: bool, ignore_index: int) -> Tensor | None:
+    """Return the mean loss of a small batch with nothing ignored; None if it is no such batch, or if anything is wrong.
+
+    Looks at as little as possible. What it has not looked at, ``gather`` refuses: other dtypes and devices than it
+    expects, and targets out of range, be they wrong or to be ignored.
+    """
+    shape = logits.shape
+    if not _is_small(logits) or shape[:1] + shape[2:] != target.shape or 0 <= ignore_index < shape[1]:
+        return None
+    if margin.shape != shape[1:2] if isinstance(margin, Tensor) else not 0.0 <= margin < math.inf:
+        return None
+    try:
+        loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)
+    except (IndexError, RuntimeError):
+        return None
+    return loss
+
+
+def _is_small(logits: Tensor) -> bool:
+    """Return whether ``MeanErrors`` is for these logits: float32 on the CPU, one block, and no compiler at work."""
+    return (
+        logits.dtype is torch.float32
+        and logits.is_cpu
+        and 0 < logits.numel() <= BLOCK
+        and type(logits) is Tensor
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _checked_margin(margin: float | Tensor, num_classes: int) -> float | Tensor:
+    """Return a margin, or class margins (C,) that carry no gradient; a 0-dim tensor is the margin of every class."""
+    if isinstance(margin, Tensor):
+        margin = margin.expand(num_classes) if margin.dim() == 0 else margin
+        check_per_class("margin", margin, num_classes)
+        return margin.detach()
+    if not 0.0 <= margin < math.inf:
+        raise ValueError(f"margin: expected a finite number >= 0 or a tensor of one a class, got {margin!r}")
+    return margin

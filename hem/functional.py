@@ -18,15 +18,13 @@ All raise ValueError for wrong shapes and dtypes, and on the CPU for targets out
 is not checked, as that would make the host wait for the device; nothing here does.
 """
 
-import math
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
 from hem._fused import TINY, FusedClassSums, FusedNormalisedRows, few_operations, per_class
-from hem._inputs import Reduction, check_inputs, check_number, check_per_class, constant_margins, split_target, widened
+from hem._inputs import Reduction, check_inputs, check_number, check_per_class, split_target, widened
 from hem._margin_rows import margin_loss
 from hem._reduce import cross_entropy, reduce_rows, sum_over_ranks
 from hem._softmax_rows import ClassSums, NormalisedRows
@@ -72,11 +70,6 @@ def hem_loss(
     Source:
         Spratling and Schütt, "A margin-based replacement for cross-entropy loss", arXiv 2501.12191.
     """
-    check_inputs(logits, target, weight, reduction)
-    if isinstance(margin, Tensor):
-        margin = constant_margins(margin, logits.shape[1])
-    elif not 0.0 <= margin < math.inf:
-        raise ValueError(f"margin: expected a finite number >= 0 or a tensor of one a class, got {margin!r}")
     return margin_loss(logits, target, margin, True, weight, ignore_index, reduction, process_group)
 
 
@@ -114,8 +107,6 @@ def mm_loss(
         Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", JMLR 2001,
         in the summed form of Weston and Watkins, ESANN 1999.
     """
-    check_inputs(logits, target, weight, reduction)
-    check_number("margin", margin, 0.0)
     return margin_loss(logits, target, margin, False, weight, ignore_index, reduction, process_group)
 
 

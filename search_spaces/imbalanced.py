@@ -74,7 +74,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "replicates": 3,
         "trials": 18,
         "seeds": 1,
-        "epochs": 25,
+        "epochs": 20,
         "rescored": 3,
         "sweep": 3,
         "attacks": "quick",

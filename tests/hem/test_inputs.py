@@ -72,7 +72,7 @@ def test_class_margins_of_a_wrong_shape():
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("mm_loss", {"margin": -1.0}, "margin: expected a finite number >= 0, got -1.0"),
+        ("mm_loss", {"margin": -1.0}, "margin: expected a finite number >= 0 or a tensor of one a class, got -1.0"),
         ("ce_loss", {"label_smoothing": 1.5}, "label_smoothing: expected a finite number >= 0 and <= 1, got 1.5"),
         ("logitnorm_loss", {"tau": 0.0}, "tau: expected a finite number > 0, got 0.0"),
         ("focal_loss", {"gamma": float("nan")}, "gamma: expected a finite number >= 0, got nan"),

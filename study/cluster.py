@@ -22,7 +22,7 @@ def connect(resources: Resources) -> str:
         _knock(resources.address)
         try:
             ray.init(
-                address=resources.address,
+                address=resources.address or "local",
                 include_dashboard=None if resources.address else True,
                 logging_level=logging.INFO if resources.verbose else logging.ERROR,
                 log_to_driver=resources.verbose,
@@ -42,7 +42,12 @@ def _knock(address: str | None) -> None:
     """Refuse an address at which nothing listens; Ray itself would wait for minutes, and then end the process."""
     import socket
 
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if (address or "").startswith("ray://"):
+        raise InputError(
+            f"--address {address}: a study cannot be driven through Ray Client\n"
+            "allowed: start it on a node of the cluster with --address auto, or submit it as a Ray job"
+        )
+    host, colon, port = (address or "").rpartition(":")
     if not (host and colon and port.isdecimal()):
         return
     try:

@@ -79,6 +79,9 @@ class StudyConfig:
         for eps in self.eps:
             if not 0 <= eps <= 1:
                 raise InputError(f"--eps: expected radii in the pixel range [0, 1], got {eps:g}")
+        for eps in self.l2_eps:
+            if not 0 <= eps < float("inf"):
+                raise InputError(f"--eps: expected L2 radii of at least 0, got {eps:g}")
         if self.attacks != "none" and not self.radii:
             raise InputError("--eps: expected at least one radius, got none; or ask for --attacks none")
         _at_least("--attack-points", self.attack_points, 0)
@@ -98,6 +101,14 @@ class StudyConfig:
     def trials_per_search(self) -> int:
         """Trials of one (method, loss, replicate)."""
         return self.trials // self.replicates
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every (method, loss) of the study."""
+        from study.tasks import get_task
+
+        excluded = get_task(self.task).excluded
+        return tuple((m, loss) for m in self.methods for loss in self.losses if (m, loss) not in excluded)
 
     @property
     def radii(self) -> tuple[tuple[str, float], ...]:
@@ -143,6 +154,13 @@ class Resources:
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {getattr(self, name):g}")
         _at_least("--workers-per-trial", self.workers_per_trial, 1)
+        several = self.workers_per_trial > 1
+        if several and self.gpus_per_trial:
+            raise InputError("--gpus-per-trial is for trainings of one worker\nallowed: --gpus-per-worker")
+        if not several and (self.gpus_per_worker or self.cpus_per_worker != 1.0):
+            raise InputError(
+                "--cpus-per-worker and --gpus-per-worker are for several workers: give --workers-per-trial too"
+            )
 
     @property
     def per_training(self) -> dict[str, float]:

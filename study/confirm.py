@@ -26,7 +26,7 @@ M_STEP, RATE_STEP = 10.0, 3.0
 
 def searches(config: StudyConfig) -> list[Search]:
     """Return every search of a study."""
-    return [(m, loss, r) for r in range(config.replicates) for m in config.methods for loss in config.losses]
+    return [(method, loss, r) for r in range(config.replicates) for method, loss in config.pairs]
 
 
 def best_trials(config: StudyConfig, run: RunDirectory, search: Search) -> list[Winner]:

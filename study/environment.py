@@ -12,6 +12,7 @@ def prepare(verbose: bool) -> None:
         "TUNE_GLOBAL_CHECKPOINT_S": "60",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_task_oom_retries": "2",
     }
     if not verbose:
         settings["RAY_AIR_NEW_OUTPUT"] = "0"

@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("run", metavar="RUN", type=Path, help="a run directory")
     top.add_argument("--attacks", metavar="MODE", help=f"{', '.join(ATTACK_MODES)} (default: as the run has it)")
     top.add_argument("--norms", metavar="NORM", nargs="+", help="Linf, L2 (default: as the run has it)")
-    top.add_argument("--eps", metavar="ε", type=float, nargs="+", help="radii, pixel range [0, 1], of the norms named")
+    top.add_argument(
+        "--eps", metavar="ε", type=float, nargs="+", help="radii besides those the run has, pixel range [0, 1]"
+    )
     top.add_argument("--attack-points", metavar="N", help="test images under attack, or all")
     top.add_argument("--attack-replicates", metavar="R", type=int, help="replicates whose tuned models are attacked")
     top.add_argument(
@@ -34,6 +36,10 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--data-dir", metavar="DIR", type=Path, help="downloaded data (default: ~/.cache/hem-study)")
     top.add_argument("--address", metavar="ADDR", help="Ray cluster, or auto (default: a local one)")
+    top.add_argument(
+        "--cpus-per-trial", metavar="N", type=float, default=1.0, help="of a model's evaluation (default: 1)"
+    )
+    top.add_argument("--gpus-per-trial", metavar="N", type=float, default=0.0, help="may be a fraction (default: 0)")
     top.add_argument(
         "--max-concurrent", metavar="N", type=int, default=0, help="models at a time (default: all that fit)"
     )
@@ -61,14 +67,16 @@ def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:
     for norm in norms:
         if norm not in NORMS:
             raise unknown("norm", norm, NORMS)
-    eps, l2_eps = config.eps, config.l2_eps or DEFAULT_L2
-    if values.eps:
-        eps, l2_eps = tuple(values.eps), tuple(values.eps) if norms == ["L2"] else l2_eps
-    changes: dict[str, Any] = {
-        "eps": eps if "Linf" in norms else (),
-        "l2_eps": l2_eps if "L2" in norms else (),
-        "attacks": values.attacks or config.attacks,
-    }
+    if values.eps and len(norms) > 1:
+        raise InputError(
+            f"--eps: radii of {' and '.join(norms)} cannot be told apart\nallowed: one of the --norms at a time"
+        )
+    eps, l2_eps = config.eps, config.l2_eps
+    if "L2" in norms:
+        l2_eps = tuple(sorted({*l2_eps, *(values.eps or ())})) or DEFAULT_L2
+    elif values.eps:
+        eps = tuple(sorted({*eps, *values.eps}))
+    changes: dict[str, Any] = {"eps": eps, "l2_eps": l2_eps, "attacks": values.attacks or config.attacks}
     if values.attack_points:
         changes["attack_points"] = attack_points(values.attack_points)
     if values.attack_replicates is not None:
@@ -90,15 +98,17 @@ def evaluate(values: argparse.Namespace) -> int:
     from study.run import RunDirectory, locked
 
     run = RunDirectory(values.run)
-    study = run.read_study()
-    config = asked_for(StudyConfig.from_dict(study["config"]), values)
-    source = load_source(config.dataset, values.data_dir)
-    preflight.same_data(study, source)
-    resources = Resources(address=values.address, max_concurrent=values.max_concurrent, verbose=values.verbose)
+    run.read_study()
+    names = ("address", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "verbose")
+    resources = Resources(**{name: getattr(values, name) for name in names})
     prepare(resources.verbose)
     with locked(run):
+        study = run.read_study()
+        config = asked_for(StudyConfig.from_dict(study["config"]), values)
+        source = load_source(config.dataset, values.data_dir)
+        preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
-        return tune.on_ray(context, stages.evaluate_only, resumed=True, dashboard=True)
+        return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "attack"))
 
 
 def rescore(path: Path) -> int:

@@ -1,5 +1,7 @@
 """What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
 
+from collections.abc import Sequence
+
 from study.config import StudyConfig
 from study.confirm import confirm_keys, winners
 from study.run import STAGES, Key, RunDirectory
@@ -42,11 +44,11 @@ def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, 
 
 def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     """Return the cells that say whether the attacks on a model can be believed, with the norm."""
-    norms = sorted({norm for norm, _ in config.radii})
+    radii = {norm: [f"{eps:g}" for other, eps in config.radii if other == norm] for norm, _ in config.radii}
     return {
-        attack_key(key, norm, f"health-{config.attacks}", config.attack_points): norm
+        attack_key(key, norm, f"health-{','.join(eps)}-{config.attacks}", config.attack_points): norm
         for key in attacked(config, run)
-        for norm in norms
+        for norm, eps in radii.items()
     }
 
 
@@ -75,13 +77,18 @@ def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     return failed
 
 
-def forget_failures(run: RunDirectory) -> None:
-    """Let a resumed run try failed cells again, where that cannot change what was already built on them.
+def forget_failures(run: RunDirectory, stages: Sequence[str] = STAGES) -> None:
+    """Let a resumed run try failed cells of some stages again, where that cannot change what was built on them.
 
-    What diverged would diverge again. A search whose winner was retrained stays as it is.
+    What diverged would diverge again. A search whose winner was retrained (for the drop-in arm of any loss:
+    cross-entropy's) stays as it is.
     """
-    built_on = {(key.method, key.loss, key.replicate) for key, _ in run.cells("confirm") if key.arm == "tuned"}
-    for stage in STAGES:
+    built_on = {
+        (key.method, "ce" if key.arm == "dropin" else key.loss, key.replicate)
+        for key, _ in run.cells("confirm")
+        if key.arm != "default"
+    }
+    for stage in stages:
         for key, cell in run.cells(stage):
             settled = stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in built_on
             if cell["state"] != "complete" and cell.get("reason") != "diverged" and not settled:

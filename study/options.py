@@ -220,6 +220,8 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
         values["planned_seconds"] = None
     if "replicates" in given and "trials" not in given:
         values["trials"] = defaults["trials"] // defaults["replicates"] * given["replicates"]
+    if values["replicates"] < 1:
+        raise InputError(f"--replicates: expected a number ≥ 1, got {values['replicates']}")
     values["attack_replicates"] = min(values["attack_replicates"], values["replicates"])
     values["rescored"] = min(values["rescored"], values["trials"] // values["replicates"]) or 1
     for method in values["methods"]:

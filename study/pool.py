@@ -20,7 +20,7 @@ from study.data.types import Source
 from study.progress import StageProgress
 from study.ranks import DRIVER_CPU, train_ranks
 from study.run import RunDirectory
-from study.trial import DEATHS_ALLOWED, Training, run_training
+from study.trial import DEATHS_ALLOWED, Training, failed_by, run_training
 
 REPORT_SECONDS = 2.0
 
@@ -125,14 +125,18 @@ def concurrency(resources: Resources) -> int:
     """
     from study.errors import InputError
 
-    have = ray.cluster_resources()
-    need = {name: amount for name, amount in resources.per_training.items() if amount > 0}
-    room = min(int(have.get(name, 0.0) / amount + 1e-9) for name, amount in need.items())
+    workers = resources.workers_per_trial
+    need = {name: amount / workers for name, amount in resources.per_training.items() if amount > 0}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fits = [min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in need.items()) for node in nodes]
+    room = sum(fits) // workers
     if room < 1:
+        each = "one of its workers" if workers > 1 else "one training"
         given = ", ".join(f"{amount:g} {name}" for name, amount in need.items())
-        there = ", ".join(f"{have.get(name, 0.0):g} {name}" for name in need)
+        there = "; ".join(", ".join(f"{node.get(name, 0.0):g} {name}" for name in need) for node in nodes)
         raise InputError(
-            f"one training asks for {given}; the whole cluster has {there}\nask for less, or --address another"
+            f"{each} asks for {given}, {workers} at a time; the nodes of the cluster have: {there}\n"
+            "ask for less, or --address another"
         )
     return min(room, resources.max_concurrent or room)
 
@@ -205,12 +209,17 @@ def _trial(
             last = time.monotonic()
             tune.report({"done": 0, "epoch": int(metrics["epoch"])})
 
-    data = ray.get(source[0])
-    if resources.workers_per_trial > 1:
-        train_ranks(training, config, data, run, resources)
-    else:
-        device = "cuda" if resources.gpus_per_trial else "cpu"
-        run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
+    try:
+        data = ray.get(source[0])
+        if resources.workers_per_trial > 1:
+            train_ranks(training, config, data, run, resources)
+        else:
+            device = "cuda" if resources.gpus_per_trial else "cpu"
+            run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
+    except Exception as error:  # of the machinery around the training: it is a row with its reason too
+        if run.read_cell(training.key) is None:
+            content = {k: v for k, v in training.to_dict().items() if k != "key"}
+            run.write_cell(training.key, {**failed_by(error), "seconds": float("nan"), "training": content})
     tune.report({"done": 1})
 
 

@@ -27,6 +27,8 @@ def free(run: RunDirectory) -> None:
         )
     if not run.new():
         raise InputError(f"--output {run.path} holds something else\nallowed: a new or an empty directory")
+    if "?" in str(run.path):
+        raise InputError(f"--output {run.path}: a database cannot lie under a name with a question mark")
     at = run.path
     while not at.exists():
         at = at.parent
@@ -65,6 +67,7 @@ def check(config: StudyConfig, source: "Source") -> None:
     """
     from study.measure import outside
     from study.models.registry import MODELS
+    from study.tasks import get_task
     from study.trial import splits
 
     if config.model not in MODELS:
@@ -74,9 +77,14 @@ def check(config: StudyConfig, source: "Source") -> None:
         if len(data.validation) == 0:
             raise InputError(f"{source.name}: no image is left for validation")
     outside(config, source, 0)
-    for loss in config.losses:
-        for method in config.methods:
-            check_loss(config, source, method, loss)
+    recipe = get_task(config.task).recipe(source)
+    if recipe["warmup_epochs"] >= config.epochs:
+        raise InputError(
+            f"--epochs: {config.epochs} leaves nothing after the recipe's {recipe['warmup_epochs']} warm-up epochs\n"
+            f"allowed: at least {recipe['warmup_epochs'] + 1}"
+        )
+    for method, loss in config.pairs:
+        check_loss(config, source, method, loss)
 
 
 def check_loss(config: StudyConfig, source: "Source", method: str, name: str) -> None:
@@ -86,8 +94,8 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         InputError: it cannot be built, or it does not give one finite number with a gradient.
     """
     import torch
-    from hem.registry import get_loss
 
+    from hem.registry import get_loss
     from study.spaces import distributions, loss_space
     from study.trial import build_network, pixels, splits
 
@@ -100,6 +108,10 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         raise
     except ValueError as error:
         raise InputError(str(error)) from error
+    except Exception as error:
+        if ":" not in name:
+            raise
+        raise InputError(f"loss {name}: {type(error).__name__}: {error}") from error
     network = build_network(config, data, name, seed=0)
     images = pixels(data.train.images[:8])
     target = torch.tensor(data.train.labels[:8])
@@ -123,7 +135,7 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
 
 def trainings(config: StudyConfig) -> dict[str, int]:
     """Return how many trainings each stage asks for."""
-    searches = len(config.losses) * len(config.methods) * config.replicates
+    searches = len(config.pairs) * config.replicates
     arms = len(ARMS) if "ce" in config.losses else len(ARMS) - 1
     swept = sum(loss in ("hem", "hem+") for loss in config.losses)
     return {
@@ -152,11 +164,11 @@ def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: Ru
     print(f"losses: {', '.join(config.losses)}; methods: {', '.join(config.methods)}; replicates: {config.replicates}")
     for name, count in counts.items():
         print(f"  {name:<8} {count:>6} trainings of {config.epochs} epochs")
-    attacked = len(config.losses) * len(config.methods) * config.attack_replicates * len(config.radii)
+    attacked = len(config.pairs) * config.attack_replicates * len(config.radii)
     print(f"  evaluate {models:>6} models; attack ({config.attacks}): {attacked if config.attacks != 'none' else 0}")
     print(f"one training holds {need['CPU']:g} CPU and {need['GPU']:g} GPU; {room} at a time {where}")
     print(f"one training takes about {seconds:.1f} s here ({MEASURED_BATCHES} batches measured)")
-    print(f"all trainings: about {clock(total * seconds / room)} h:mm:ss, evaluation and attacks besides")
+    print(f"all trainings: about {clock(total * seconds / room)}, evaluation and attacks besides")
     print(f"weights on disk: about {models * weights / 1e6:.0f} MB")
 
 

@@ -69,7 +69,7 @@ def _rank(values: Mapping[str, Any]) -> None:
 
     torch.set_num_threads(values["threads"])
     context = ray.train.get_context()
-    run_training(
+    cell = run_training(
         Training.from_dict(values["training"]),
         StudyConfig.from_dict(values["config"]),
         ray.get(values["source"]),
@@ -79,3 +79,6 @@ def _rank(values: Mapping[str, Any]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
     )
+    if context.get_world_rank() and cell.get("reason") in ("error", "timeout"):
+        # Rank 0 writes the cell, and would wait for this rank for ever: its failure has to end the group.
+        raise RuntimeError(f"rank {context.get_world_rank()}: {cell['error']}")

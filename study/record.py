@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config import ARMS, StudyConfig
+from study.config import ARMS, Resources, StudyConfig
 from study.host import git_commit, machine, versions
 from study.run import VERSION, Key, RunDirectory
 from study.seeds import derive
@@ -33,6 +34,20 @@ def new(config: StudyConfig, source: "Source", run: RunDirectory, command: str) 
         "peak_memory_bytes": 0,
     }
     return describe(study, config, source)
+
+
+def session(study: dict[str, Any], resources: Resources, command: str) -> None:
+    """Note who works on the run now: a run may be searched on one machine and attacked on another."""
+    study.setdefault("sessions", []).append(
+        {
+            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "command": command,
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "host": machine(),
+            "resources": asdict(resources),
+        }
+    )
 
 
 def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> dict[str, Any]:
@@ -70,10 +85,10 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
             ],
         },
         data=_data(config, source),
-        versions=versions(),
-        git_commit=git_commit(),
-        host=machine(),
     )
+    for name, value in (("versions", versions), ("git_commit", git_commit), ("host", machine)):
+        if name not in study:
+            study[name] = value()
     return study
 
 

@@ -45,14 +45,18 @@ def run_remote(
     Args:
         jobs: (cell, how to make it).
         config: the study.
-        resources: a job gets what one training gets.
+        resources: a job gets what one training, or one of its workers, gets.
         run: where the cells go.
         source: the data set in Ray's object store.
         progress: shown to the user.
         concurrency: jobs at a time.
     """
     device = "cuda" if resources.per_training.get("GPU") else "cpu"
-    amounts = {"num_cpus": resources.cpus_per_trial, "num_gpus": resources.gpus_per_trial or resources.gpus_per_worker}
+    several = resources.workers_per_trial > 1
+    amounts = {
+        "num_cpus": resources.cpus_per_worker if several else resources.cpus_per_trial,
+        "num_gpus": resources.gpus_per_worker if several else resources.gpus_per_trial,
+    }
     waiting = list(reversed([(key, work) for key, work in jobs if run.read_cell(key) is None]))
     running: dict[Any, Key] = {}
     while waiting or running:

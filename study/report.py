@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from study.config import StudyConfig
-from study.errors import InputError
 from study.run import Key, RunDirectory, write_json
 
 
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     values = parser.parse_args(argv)
     try:
         return report(values.run, values.out)
-    except InputError as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

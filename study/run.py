@@ -148,8 +148,8 @@ class RunDirectory:
                 yield Key(**value["key"]), value
 
     def new(self) -> bool:
-        """Say whether nothing but an empty directory is there."""
-        return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+        """Say whether nothing is there, but perhaps the lock of an attempt that never began."""
+        return not self.path.exists() or (self.path.is_dir() and all(p.name == ".lock" for p in self.path.iterdir()))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.shared import SHARED
 from study.config import StudyConfig
+from study.errors import InputError
 from study.run import Key, RunDirectory
 from study.seeds import derive
 from study.spaces import Point, distributions, near_edge, opening, split_point
@@ -107,8 +108,7 @@ class SearchFeed:
         self.searches = [
             self._open(storage, method, loss, replicate, counts[replicate])
             for replicate in range(config.replicates)
-            for method in config.methods
-            for loss in config.losses
+            for method, loss in config.pairs
         ]
         for search in self.searches:
             self._take_over(search)
@@ -236,9 +236,14 @@ def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
         storage = _sqlite(run)
         for summary in optuna.study.get_all_study_summaries(storage):
             optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False)
+    except sqlalchemy.exc.OperationalError as error:
+        raise InputError(
+            f"{run.storage} cannot be used now: {error.orig}\nclose what else has it open; is the disk full?"
+        ) from error
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         aside = run.storage.with_suffix(".db.damaged")
         run.storage.replace(aside)
+        run.storage.with_name(f"{run.storage.name}-journal").unlink(missing_ok=True)
         print(
             f"{run.storage.name} is damaged ({type(error).__name__}): set aside as {aside.name}, rebuilt from the cells"
         )

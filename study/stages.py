@@ -1,8 +1,8 @@
 """The stages: plain functions over a run directory. Each asks what is missing, makes it, and writes it down."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,7 +66,7 @@ def _progress(
     return StageProgress(name, totals, metric=metric, done=done, gauges=report)
 
 
-def trainings(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
+def trainings(context: Context) -> Generator[tuple[Feed, StageProgress], None, None]:
     """Give one stage of training after the other; each is made when the one before it is done.
 
     Search every (method, loss, replicate) at the same pace, score the best trials again, retrain the arms with fresh
@@ -82,18 +82,18 @@ def trainings(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
 def _search(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
     config, run, budget = context.config, context.run, context.study["budget"]
     counts = {r: splits(config, context.source, r).class_counts for r in range(config.replicates)}
-    groups = len(config.methods) * config.replicates
+    searches = {loss: config.replicates * sum(other == loss for _, other in config.pairs) for loss in config.losses}
 
     def lowered(trials: int, reason: str) -> None:
         budget.update(trials=trials * config.replicates, reason=reason)
         run.write_study(context.study)
-        progress.lower(dict.fromkeys(config.losses, trials * groups))
+        progress.lower({loss: trials * count for loss, count in searches.items()})
 
     fixed = budget["trials"] // config.replicates if budget["trials"] else None
     with stage(context, "search"):
         feed = SearchFeed(config, run, context.recipe, counts, trials=fixed, lowered=lowered)
         done = {loss: sum(len(s.finished) for s in feed.searches if s.loss == loss) for loss in config.losses}
-        totals = dict.fromkeys(config.losses, feed.trials * groups)
+        totals = {loss: feed.trials * count for loss, count in searches.items()}
         with _progress(context, "search", totals, done, config.objective) as progress:
             yield feed, progress
 
@@ -107,7 +107,8 @@ def _listed(context: Context, name: str, trainings: list[Training]) -> Iterator[
 
 def train(context: Context) -> None:
     """Search, confirm and sweep: whatever is missing."""
-    run_pool(trainings(context), context.config, context.resources, context.run, context.reference)
+    with closing(trainings(context)) as feeds:
+        run_pool(feeds, context.config, context.resources, context.run, context.reference)
 
 
 def evaluate(context: Context) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from search_spaces.shared import SHARED
 from study import ledger
 from study.config import StudyConfig
 from study.confirm import Search, Winner, rescored_key, sweep_factors
@@ -176,11 +177,14 @@ def _trial(run: RunDirectory, key: Key, cell: Mapping[str, Any], winners: Mappin
         "epochs": len(cell.get("epochs", ())),
         "seconds": cell["seconds"],
         "error": cell.get("error", ""),
-        **{
-            f"param.{name.removeprefix('loss.')}" if name.startswith("loss.") else f"param.{name}": value
-            for name, value in point_of(cell).items()
-        },
+        **{f"param.{_column(name)}": value for name, value in point_of(cell).items()},
     }
+
+
+def _column(name: str) -> str:
+    """Return a searched parameter's column: a loss's own under its plain name, unless a shared one is called so."""
+    plain = name.removeprefix("loss.")
+    return name if plain in SHARED else plain
 
 
 def _epochs(key: Key, cell: Mapping[str, Any]) -> Iterable[Row]:

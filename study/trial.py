@@ -5,6 +5,7 @@ from time to time, so a training whose process died goes on where it was.
 """
 
 import os
+import platform
 import threading
 import time
 import traceback
@@ -190,7 +191,9 @@ def _margin_range(loss: "torch.nn.Module") -> list[float] | None:
     import torch
 
     margin = getattr(loss, "margin", None)
-    return None if margin is None else [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())]
+    if not isinstance(margin, int | float | torch.Tensor):
+        return None
+    return [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())]
 
 
 def _load(checkpoint: Path | None, training: Training) -> tuple[dict[str, Any] | None, list[dict[str, float]]]:
@@ -262,6 +265,7 @@ def run_training(
         except Exception as error:
             cell = failed_by(error)
     cell["seconds"] = time.perf_counter() - started
+    cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
     cell["training"] = {k: v for k, v in training.to_dict().items() if k != "key"}
     model = cell.pop("model", None)
     if rank == 0:

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.errors import InputError
 from study.options import Request, parse
 
 if TYPE_CHECKING:
+    from study.config import StudyConfig
+    from study.data.types import Source
+    from study.run import RunDirectory
     from study.stages import Context
 
 COMPLETE, INCOMPLETE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -26,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print("\ninterrupted before anything began", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run(request: Request) -> int:
@@ -35,49 +41,82 @@ def run(request: Request) -> int:
         InputError: something the user can mend; nothing was trained, or everything trained so far is kept.
     """
     from study import preflight, record
-    from study.data.registry import load_source
-    from study.environment import prepare
     from study.run import RunDirectory, locked
 
     if request.resume is not None:
         directory = RunDirectory(request.resume)
-        study = directory.read_study()
-        config = preflight.resumed_config(study, request)
-        source = load_source(config.dataset, request.data_dir)
-        preflight.same_data(study, source)
-    else:
-        config = request.config
-        if config is None:
-            raise InputError("neither --task nor --resume was given")
-        source = load_source(config.dataset, request.data_dir)
-        directory = RunDirectory(request.output or record.default_output(config.task, config.dataset))
-        preflight.free(directory)
-        study = {}
-    preflight.check(config, source)
+        directory.read_study()
+        with locked(directory):
+            # Read again: the process that held the run until now may have written its last word.
+            return _go_on(request, directory, directory.read_study())
+    config = request.config
+    if config is None:
+        raise InputError("neither --task nor --resume was given")
+    source = _checked(config, request)
+    directory = RunDirectory(request.output or record.default_output(config.task, config.dataset))
+    preflight.free(directory)
     if request.dry_run:
         preflight.dry_run(config, request.resources, source, directory)
         return COMPLETE
+    with locked(directory):
+        return _train(request, directory, config, source, record.new(config, source, directory, command()), again=())
+
+
+def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -> int:
+    """Finish a run that is locked for this process."""
+    from study import preflight, record
+    from study.run import STAGES
+
+    config = preflight.resumed_config(study, request)
+    source = _checked(config, request)
+    preflight.same_data(study, source)
+    if request.dry_run:
+        preflight.dry_run(config, request.resources, source, directory)
+        return COMPLETE
+    return _train(request, directory, config, source, record.describe(study, config, source), again=STAGES)
+
+
+def _checked(config: "StudyConfig", request: Request) -> "Source":
+    """Return the data, once everything that will be done with them was tried."""
+    from study import preflight
+    from study.data.registry import load_source
+
+    source = load_source(config.dataset, request.data_dir)
+    preflight.check(config, source)
+    return source
+
+
+def _train(
+    request: Request,
+    directory: "RunDirectory",
+    config: "StudyConfig",
+    source: "Source",
+    study: dict[str, Any],
+    again: "Sequence[str]",
+) -> int:
+    from study.environment import prepare
+
     prepare(request.resources.verbose)
     from study import stages
 
-    with locked(directory):
-        study = record.describe(study, config, source) if study else record.new(config, source, directory, command())
-        context = stages.Context(config, request.resources, directory, source, study)
-        return on_ray(context, stages.run_all, resumed=request.resume is not None, dashboard=request.dashboard)
+    context = stages.Context(config, request.resources, directory, source, study)
+    return on_ray(context, stages.run_all, again=again, dashboard=request.dashboard)
 
 
-def on_ray(context: "Context", work: "Callable[[Context], None]", *, resumed: bool, dashboard: bool) -> int:
+def on_ray(
+    context: "Context", work: "Callable[[Context], None]", *, again: "Sequence[str]" = (), dashboard: bool = True
+) -> int:
     """Start or join Ray, do the work, report, and clean up however it ends.
 
     Args:
         context: of the stages.
         work: which stages.
-        resumed: whether failed cells are to be tried again.
+        again: stages whose failed cells are to be tried again.
         dashboard: whether to write the page.
     """
     import ray
 
-    from study import ledger
+    from study import ledger, record
     from study.cluster import connect
     from study.host import PeakMemory
     from study.pool import concurrency
@@ -91,9 +130,9 @@ def on_ray(context: "Context", work: "Callable[[Context], None]", *, resumed: bo
             print(f"run directory: {directory.path}")
             print(connect(context.resources))
             print(f"{concurrency(context.resources)} trainings at a time", flush=True)
+            record.session(study, context.resources, command())
             directory.write_study({**study, "status": "running"})
-            if resumed:
-                ledger.forget_failures(directory)
+            ledger.forget_failures(directory, again)
             work(context)
             study["peak_memory_bytes"] = memory.peak
             return _report(context, started, dashboard)

@@ -43,6 +43,8 @@ class Task:
     methods: tuple[str, ...]
     lead_variant: str
     """The HEM variant that stands in the confirmatory family."""
+    excluded: frozenset[tuple[str, str]]
+    """(method, loss) that make no sense together, or are another pair under a second name."""
     presets: Mapping[str, Mapping[str, Any]]
     recipe: Callable[["Source"], Mapping[str, Any]]
     """Data → literature recipe: the `default` arm and every search's first point."""

@@ -156,7 +156,10 @@ def test_the_readable_names_of_trials(cluster, tmp_path):
     assert list((run.path / "tune" / "trainings").glob("confirm~plain~hem~default~r0~n000*"))
 
 
-@pytest.mark.parametrize(("asked", "words"), [({"gpus_per_trial": 1}, "1 GPU"), ({"cpus_per_trial": 64}, "64 CPU")])
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"gpus_per_trial": 1}, "1 GPU"), ({"cpus_per_trial": 64}, "64 CPU"), ({"workers_per_trial": 3}, "3 at a time")],
+)
 def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
     from study.pool import concurrency
 

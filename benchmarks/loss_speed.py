@@ -2,10 +2,10 @@
 
     python -m benchmarks.loss_speed [--quick] [--compile] [--out FILE]
 
-All losses take turns within one run: a round calls each of them once, in a new random order, so each finds the caches
-as its neighbours left them, as a loss after a network's pass does. The clock is the processor time of this process, so
-that other work on the machine shows less. A ratio is the median over rounds of a loss's time / cross-entropy's time in
-the same round; below 1 the loss is faster. Logits are random normal float32 and a leaf; the gradient is made anew.
+Each loss and cross-entropy take turns, call by call, and swap places from round to round. A ratio is the median over
+rounds of the loss's time / cross-entropy's time in the same round; below 1 the loss is faster. The clock is the
+processor time of this process, so that other work on the machine shows less. Logits are random normal float32 and a
+leaf; the gradient is made anew.
 
 Peak memory is what a forward and backward pass adds to the process at its highest, the gradient included, by Linux's
 own account (VmHWM); on other systems the column is left out.
@@ -17,7 +17,6 @@ import argparse
 import ctypes
 import os
 import platform
-import random
 import statistics
 import time
 from collections.abc import Callable
@@ -44,8 +43,8 @@ from hem import (
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 SHAPES = ((128, 10), (128, 100), (256, 1000), (8, 21, 128, 128), (4, 150, 128, 128))
-# Seconds for a shape: (in full, quick).
-SECONDS = {2: (8.0, 0.5), 4: (40.0, 3.0)}
+# Seconds for a loss at a shape of so many dimensions: (in full, quick).
+SECONDS = {2: (2.0, 0.2), 4: (5.0, 0.5)}
 BASE = "cross_entropy"
 
 
@@ -90,25 +89,19 @@ def step(loss: Loss, logits: Tensor, target: Tensor) -> None:
     loss(logits, target).backward()
 
 
-def ratios(table: dict[str, Loss], shape: tuple[int, ...], seconds: float) -> tuple[float, dict[str, float]]:
-    """Return cross-entropy's median time and each loss's ratio to it; the first two rounds are thrown away."""
+def ratio(loss: Loss, base: Loss, shape: tuple[int, ...], seconds: float) -> tuple[float, float]:
+    """Return the median time of a loss and of its ratio to the base's; the first two rounds are thrown away."""
     logits, target = data(shape)
-    times: dict[str, list[float]] = {name: [] for name in table}
-    names, order = list(table), random.Random(0)
-    until, rounds = time.perf_counter() + seconds, 0
-    while time.perf_counter() < until or rounds < 5:
-        order.shuffle(names)
-        for name in names:
+    times: dict[Loss, list[float]] = {loss: [], base: []}
+    until, pair = time.perf_counter() + seconds, (loss, base)
+    while time.perf_counter() < until or len(times[base]) < 7:
+        pair = pair[::-1]
+        for one in pair:
             started = time.process_time()
-            step(table[name], logits, target)
-            times[name].append(time.process_time() - started)
-        rounds += 1
-    base = times[BASE][2:]
-    found = {
-        name: statistics.median(own / other for own, other in zip(values[2:], base, strict=True))
-        for name, values in times.items()
-    }
-    return statistics.median(base), found
+            step(one, logits, target)
+            times[one].append(time.process_time() - started)
+    own, other = times[loss][2:], times[base][2:]
+    return statistics.median(own), statistics.median(a / b for a, b in zip(own, other, strict=True))
 
 
 def peak_bytes(loss: Loss, logits: Tensor, target: Tensor) -> int:
@@ -142,14 +135,15 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def speed_table(quick: bool, prepare: Callable[[Loss], Loss], shapes: tuple[tuple[int, ...], ...]) -> str:
-    columns = []
+    rows: dict[str, list[str]] = {name: [name] for name in losses(2)}
     for shape in shapes:
         table = {name: prepare(loss) for name, loss in losses(shape[1]).items()}
-        columns.append(ratios(table, shape, SECONDS[len(shape)][quick]))
-    rows = [[BASE, *(f"{base * 1e6:,.0f} µs" for base, _ in columns)]]
-    for name in list(losses(2))[1:]:
-        rows.append([name, *(f"{found[name]:.2f}" for _, found in columns)])
-    return markdown(["time / cross-entropy's", *map(str, shapes)], rows)
+        base = table.pop(BASE)
+        seconds = SECONDS[len(shape)][quick]
+        rows[BASE].append(f"{ratio(base, lambda z, y, base=base: base(z, y), shape, seconds)[0] * 1e6:,.0f} µs")
+        for name, loss in table.items():
+            rows[name].append(f"{ratio(loss, base, shape, seconds)[1]:.2f}")
+    return markdown(["time / cross-entropy's", *map(str, shapes)], list(rows.values()))
 
 
 def memory_table(shapes: tuple[tuple[int, ...], ...]) -> str:

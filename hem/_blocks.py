@@ -49,9 +49,9 @@ def pieces(logits: Tensor) -> Iterator[Piece]:
         yield Piece(0, 0, height, width)
         return
     tall = max(size // (classes * width), 1)
-    # Even parts, a multiple of 16 columns each: whole cache lines.
-    wide = -(-width // -(-classes * width // size)) if classes * width > size else width
-    wide = min(-(-wide // 16) * 16, width)
+    # Even parts, whole cache lines: a multiple of 16 columns each.
+    parts = max(round(classes * width / size), 1)
+    wide = min(-(-width // parts // 16) * 16, width)
     for top in range(0, height, tall):
         for left in range(0, width, wide):
             yield Piece(top, left, min(tall, height - top), min(wide, width - left))

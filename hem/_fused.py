@@ -94,7 +94,8 @@ class FusedNormalisedRows(torch.autograd.Function):
         z = logits.to(norm.dtype)
         p = (z * scale - log_sum).exp()
         d = torch.where(at_target(z, index), p - 1.0, p) * upstream.unsqueeze(1)
-        inner = (d * z).sum(1, keepdim=True) * scale / ((norm + NORM_OFFSET) * norm.clamp_min(TINY))
+        inner_scale = torch.where(norm > 0.0, scale / ((norm + NORM_OFFSET) * norm), 0.0)  # (d·z) is 0 where n is
+        inner = (d * z).sum(1, keepdim=True) * inner_scale
         return (d * scale - z * inner).to(logits.dtype), None, None
 
 

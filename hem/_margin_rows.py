@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from hem._blocks import BLOCK, flat, pieces, scratch_like
 from hem._fused import TINY, FusedRowErrors
@@ -26,6 +27,9 @@ from hem._reduce import reduce_rows
 def _number(value: float) -> Tensor:
     """Return a number as a tensor, once made: from a Python number every operation makes one, for half of its time."""
     return torch.tensor(value, dtype=torch.float32, device="cpu")
+
+
+_TINY = _number(TINY)
 
 
 class MeanErrors(torch.autograd.Function):
@@ -52,16 +56,17 @@ class MeanErrors(torch.autograd.Function):
         e = difference.relu().scatter_(1, y, 0.0)
         if hard:
             # Adding the smallest number is max(·, smallest number) wherever it can be told.
-            level = torch.addcdiv(_number(TINY), e.sum(1, True), _number(logits.shape[1]))
+            level = torch.addcdiv(_TINY, e.sum(1, True), _number(logits.shape[1]))
             errors = torch.ge(e, level, out=difference)
             count = errors.sum(1, True)
             # |H| times the number of samples in error; tiny where H is empty, to divide 0.
-            scale = torch.addcmul(_number(TINY), count.sign().sum(), count)
+            scale = torch.addcmul(_TINY, count.sign().sum(), count)
         else:
             errors = torch.sign(e, out=difference)
             count = errors.sum(1, True)
-            others = 0 if ignored is None else int(ignored.sum())
-            scale = _number(max(index.numel() - others, 1) * logits.shape[1])
+            scale = _number(e.numel())
+            if ignored is not None:
+                scale = ignored.logical_not().sum().clamp_min_(1) * logits.shape[1]
         gradient = errors.scatter_(1, y, count.neg_()).div_(scale)
         ctx.save_for_backward(gradient)
         return e.mul_(gradient).sum()
@@ -158,6 +163,26 @@ def _slope(
     return gradient.view(logits.shape)
 
 
+def small_mean(logits: Tensor, target: Tensor, margin: float | Tensor, hard: bool, ignore_index: int) -> Tensor | None:
+    """Return the mean loss of a small batch with nothing ignored; None if it is no such batch, or if anything is wrong.
+
+    Looks at as little as possible. ``gather`` refuses targets out of range, be they wrong or to be ignored, and targets
+    larger than the logits in any dimension: with the right number of elements they have the right shape.
+    """
+    if not _is_small(logits) or target.dtype is not torch.int64 or not target.is_cpu or logits.dim() < 2:
+        return None
+    classes = logits.shape[1]
+    if target.numel() * classes != logits.numel() or 0 <= ignore_index < classes:
+        return None
+    if margin.shape != (classes,) if isinstance(margin, Tensor) else not 0.0 <= margin < math.inf:
+        return None
+    try:
+        loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)
+    except (IndexError, RuntimeError):
+        return None
+    return loss
+
+
 def margin_loss(
     logits: Tensor,
     target: Tensor,
@@ -168,43 +193,20 @@ def margin_loss(
     reduction: Reduction,
     process_group: dist.ProcessGroup | None,
 ) -> Tensor:
-    """Return HEM (hard) or MM. Wrong arguments raise ValueError."""
-    plain = reduction == "mean" and weight is None and process_group is None
-    if plain:
-        loss = _small_mean(logits, target, margin, hard, ignore_index)
-        if loss is not None:
-            return loss
+    """Return HEM (hard) or MM for whatever ``small_mean`` does not do. Wrong arguments raise ValueError."""
     check_inputs(logits, target, weight, reduction)
     margin = _checked_margin(margin, logits.shape[1])
     index, valid = split_target(target, logits.shape[1], ignore_index)
-    if plain and valid is not None and _is_small(logits):
-        ignoring: Tensor = MeanErrors.apply(logits, index, margin, hard, ~valid)
-        return ignoring
+    if valid is not None and weight is None and process_group is None and reduction == "mean" and _is_small(logits):
+        loss: Tensor = MeanErrors.apply(logits, index, margin, hard, ~valid)
+        return loss
     own_margin = margin.to(compute_dtype(logits))[index] if isinstance(margin, Tensor) else margin
-    core = FusedRowErrors if torch.compiler.is_compiling() else RowErrors
+    core = FusedRowErrors if is_compiling() else RowErrors
     rows, count = core.apply(logits, index, own_margin, hard)
     counted = valid
     if hard:
         counted = count > 0 if valid is None else (count > 0) & valid
     return reduce_rows(rows, index, valid, counted, weight, reduction, process_group)
-
-
-def _small_mean(logits: Tensor, target: Tensor, margin: float | Tensor, hard: bool, ignore_index: int) -> Tensor | None:
-    """Return the mean loss of a small batch with nothing ignored; None if it is no such batch, or if anything is wrong.
-
-    Looks at as little as possible. What it has not looked at, ``gather`` refuses: other dtypes and devices than it
-    expects, and targets out of range, be they wrong or to be ignored.
-    """
-    shape = logits.shape
-    if not _is_small(logits) or shape[:1] + shape[2:] != target.shape or 0 <= ignore_index < shape[1]:
-        return None
-    if margin.shape != shape[1:2] if isinstance(margin, Tensor) else not 0.0 <= margin < math.inf:
-        return None
-    try:
-        loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)
-    except (IndexError, RuntimeError):
-        return None
-    return loss
 
 
 def _is_small(logits: Tensor) -> bool:
@@ -214,7 +216,7 @@ def _is_small(logits: Tensor) -> bool:
         and logits.is_cpu
         and 0 < logits.numel() <= BLOCK
         and type(logits) is Tensor
-        and not torch.compiler.is_compiling()
+        and not is_compiling()
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hem._blocks import flat, pieces, scratch_like
-from hem._fused import NORM_OFFSET, TINY, refuse_second_derivatives
+from hem._fused import NORM_OFFSET, refuse_second_derivatives
 from hem._inputs import compute_dtype
 
 
@@ -44,8 +44,7 @@ class NormalisedRows(torch.autograd.Function):
         z = flat(logits)
         weight = upstream.reshape(y.shape).to(norm.dtype)
         scale = (norm + NORM_OFFSET).mul_(ctx.tau).reciprocal_()
-        # (d·z) is 0 where the norm is: the clamp only keeps 0 / 0 out.
-        inner_scale = scale / ((norm + NORM_OFFSET) * norm.clamp_min(TINY))
+        inner_scale = torch.where(norm > 0.0, scale / ((norm + NORM_OFFSET) * norm), 0.0)  # (d·z) is 0 where n is
         gradient = torch.empty_like(z)
         scratch: tuple[Tensor, Tensor] | None = None
         for piece in pieces(z):

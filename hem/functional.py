@@ -4,8 +4,9 @@ All take logits (N, C) or (N, C, d1, ...) of any floating dtype and target (N) o
 make every position a sample of its own. All compute in float32 (float64 for float64 logits), whatever autocast says;
 the gradient has the logits' dtype. Keyword arguments that all of them share:
 
-weight: (C,) class weights, or None. The loss of a sample is multiplied by the weight of its target class, and the mean
-    divides by the sum of the weights of the samples it counts (DICE: a weighted mean over classes).
+weight: (C,) class weights on the logits' device, or None. The loss of a sample is multiplied by the weight of its
+    target class, and the mean divides by the sum of the weights of the samples it counts (DICE: a weighted mean over
+    classes).
 ignore_index: a target of this value is no sample: loss 0, gradient 0, not counted.
 reduction: "mean" | "sum" | "none" (per-sample losses in the target's shape, 0 where ignored; DICE: (C,), per class).
     A mean over no sample is 0, where ``torch.nn.functional.cross_entropy`` returns nan.
@@ -15,7 +16,10 @@ process_group: ranks that train one model together. "mean" then returns R · Σ_
     (but for DICE, whose sums always run over the whole group).
 
 All raise ValueError for wrong shapes and dtypes, and on the CPU for targets outside [0, C). On other devices the range
-is not checked, as that would make the host wait for the device; nothing here does.
+is not checked, as that would make the host wait for the device; nothing here does. Dense logits are not copied, but for
+one copy in ``logit_adjusted_loss`` and ``ldam_loss`` and one to widen half precision where cross-entropy is computed.
+HEM and MM are linear where they are smooth and have a second derivative of 0; LogitNorm and DICE raise RuntimeError
+when their gradient is asked for with create_graph=True.
 """
 
 import torch
@@ -25,7 +29,7 @@ from torch import Tensor
 
 from hem._fused import TINY, FusedClassSums, FusedNormalisedRows, few_operations, per_class
 from hem._inputs import Reduction, check_inputs, check_number, check_per_class, split_target, widened
-from hem._margin_rows import margin_loss
+from hem._margin_rows import margin_loss, small_mean
 from hem._reduce import cross_entropy, reduce_rows, sum_over_ranks
 from hem._softmax_rows import ClassSums, NormalisedRows
 
@@ -70,6 +74,10 @@ def hem_loss(
     Source:
         Spratling and Schütt, "A margin-based replacement for cross-entropy loss", arXiv 2501.12191.
     """
+    if reduction == "mean" and weight is None and process_group is None:
+        loss = small_mean(logits, target, margin, True, ignore_index)
+        if loss is not None:
+            return loss
     return margin_loss(logits, target, margin, True, weight, ignore_index, reduction, process_group)
 
 
@@ -107,6 +115,10 @@ def mm_loss(
         Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", JMLR 2001,
         in the summed form of Weston and Watkins, ESANN 1999.
     """
+    if reduction == "mean" and weight is None and process_group is None:
+        loss = small_mean(logits, target, margin, False, ignore_index)
+        if loss is not None:
+            return loss
     return margin_loss(logits, target, margin, False, weight, ignore_index, reduction, process_group)
 
 

@@ -92,7 +92,7 @@ def pixels(images: "np.ndarray") -> "torch.Tensor":
     """Return uint8 images (N, H, W, C) as a network takes them: float32 (N, C, H, W) in [0, 1]."""
     import torch
 
-    return torch.tensor(images).permute(0, 3, 1, 2).float().div_(255)
+    return torch.tensor(images).permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
 def train(

@@ -253,6 +253,21 @@ def test_under_autocast(name):
     assert loss.item() == pytest.approx(all_losses(5)[name](logits.detach().float(), target).item(), rel=1e-6)
     loss.backward()
     assert weight.grad.abs().sum() > 0
+    wide = logits.detach().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = all_losses(5)[name](wide, target)
+    assert inside.dtype is torch.float32
+    assert inside.item() == all_losses(5)[name](wide, target).item()
+
+
+@pytest.mark.parametrize("name", all_losses(5))
+def test_inference_mode(name):
+    logits, target = draw(6, 2, classes=5)
+    with torch.inference_mode():
+        inside = all_losses(5)[name](logits, target).item()
+    loss = all_losses(5)[name](logits, target)
+    loss.backward()
+    assert loss.item() == inside
 
 
 @pytest.mark.parametrize("name", all_losses(4))
@@ -277,7 +292,10 @@ def test_focal_where_nothing_is_left_to_learn(gamma):
     assert logits.grad.abs().sum().item() == 0.0
 
 
-def test_logitnorm_of_zero_logits():
+@pytest.mark.parametrize("blocks", [False, True])
+def test_logitnorm_of_zero_logits(blocks, request):
+    if blocks:
+        request.getfixturevalue("small_blocks")
     logits = torch.zeros(2, 4, requires_grad=True)
     loss = logitnorm_loss(logits, torch.tensor([1, 2]))
     loss.backward()

@@ -92,3 +92,16 @@ def test_every_cell_that_is_asked_for_and_missing_is_named(tmp_path):
     assert {key.arm: reason for key, reason in failed.items()} == dict.fromkeys(
         ("default", "dropin", "tuned"), "not done yet"
     )
+
+
+def test_pixels_are_laid_out_as_attacks_expect_them():
+    """Attack code views images as rows: colour images must not be mere transposed views."""
+    import numpy as np
+
+    from study.trial import pixels
+
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 9, 3), dtype=np.uint8)
+    found = pixels(images)
+    assert found.shape == (5, 3, 8, 9)
+    assert found.is_contiguous()
+    assert found[3, 2, 7, 4] == images[3, 7, 4, 2] / 255

@@ -49,6 +49,10 @@ def check_image_array(images: object, what: str = "images") -> None:
         raise InputError(f"{what}: expected images of at least 1x1 pixels, got {images.shape}")
 
 
+IGNORED = -100
+"""Label of a pixel that counts neither in the loss nor in the metrics."""
+
+
 def check_label_array(labels: object, count: int, what: str = "labels") -> None:
     """Raise InputError unless `labels` is an int64 array (count,) without negative values."""
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.ndim != 1:
@@ -57,6 +61,17 @@ def check_label_array(labels: object, count: int, what: str = "labels") -> None:
         raise InputError(f"{what}: expected one label an image, got {len(labels)} labels for {count} images")
     if count and labels.min() < 0:
         raise InputError(f"{what}: expected labels of at least 0, got {labels.min()}")
+
+
+def check_label_maps(labels: object, shape: tuple[int, ...], what: str = "labels") -> None:
+    """Raise InputError unless `labels` is an int64 array of this shape (N, H, W), at least 0 or `IGNORED`."""
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != shape:
+        raise InputError(f"{what}: expected an int64 array {shape}, one label a pixel, got {describe(labels)}")
+    unlabelled = np.flatnonzero((labels == IGNORED).all((1, 2)))
+    if len(unlabelled):
+        raise InputError(f"{what}: expected a labelled pixel in every image, got none in image {unlabelled[0]}")
+    if labels.size and (labels[labels != IGNORED].min() < 0):
+        raise InputError(f"{what}: expected labels of at least 0, or {IGNORED} for none, got {labels.min()}")
 
 
 def check_class_names(classes: object, what: str = "classes", minimum: int = 1) -> None:
@@ -72,11 +87,11 @@ def check_class_names(classes: object, what: str = "classes", minimum: int = 1) 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with one label each.
+    """Images with one label each, or one a pixel.
 
     Attributes:
         images: uint8 (N, H, W, C), 0 to 255, with C = 1 (grey) or 3 (RGB); read-only.
-        labels: int64 (N,), at least 0; read-only.
+        labels: int64 (N,), at least 0, or int64 (N, H, W), at least 0 or `IGNORED`; read-only.
 
     Raises:
         InputError: if an array has another type or shape, or if there are not as many labels as images.
@@ -87,7 +102,10 @@ class Images:
 
     def __post_init__(self) -> None:
         check_image_array(self.images)
-        check_label_array(self.labels, len(self.images))
+        if isinstance(self.labels, np.ndarray) and self.labels.ndim == 3:
+            check_label_maps(self.labels, self.images.shape[:3])
+        else:
+            check_label_array(self.labels, len(self.images))
         object.__setattr__(self, "images", read_only(self.images))
         object.__setattr__(self, "labels", read_only(self.labels))
 
@@ -112,8 +130,19 @@ class Images:
         return Images(self.images[chosen], self.labels[chosen])
 
     def counts(self, num_classes: int) -> tuple[int, ...]:
-        """Return the number of images of each of the classes 0 to num_classes − 1."""
-        return tuple(int(n) for n in np.bincount(self.labels, minlength=num_classes))
+        """Return the number of images (of pixels, where each has a label) of the classes 0 to num_classes − 1."""
+        labelled = self.labels[self.labels != IGNORED]
+        return tuple(int(n) for n in np.bincount(labelled, minlength=num_classes))
+
+    def class_counts(self, num_classes: int) -> tuple[float, ...]:
+        """Return n_i of the classes: images; where pixels are labelled, the number of images × class i's share of them.
+
+        The shares are this project's reading of "training samples" for dense targets.
+        """
+        counts = self.counts(num_classes)
+        if self.labels.ndim == 1:
+            return counts
+        return tuple(len(self) * count / sum(counts) for count in counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,18 +221,22 @@ class Splits:
     Attributes:
         train, validation, test: disjoint images; the validation part may be empty.
         classes: class names, as in the source.
-        class_counts: training images of each class, by the class's original index.
+        class_counts: n_i, training images of each class, by the class's index (`Images.class_counts`).
         class_order: class indices from the class with most training images (head) to the one with fewest (tail).
         n_pool: images of the source that are not test images, cut away ones included.
+        experiences: class indices of each experience of a continual learner, in their order; empty elsewhere.
+        unknown: test images of classes that are held out, for a model that knows only some classes; None elsewhere.
     """
 
     train: Images
     validation: Images
     test: Images
     classes: tuple[str, ...]
-    class_counts: tuple[int, ...]
+    class_counts: tuple[float, ...]
     class_order: tuple[int, ...]
     n_pool: int
+    experiences: tuple[tuple[int, ...], ...] = ()
+    unknown: "OutsideSet | None" = None
 
     def __post_init__(self) -> None:
         check_class_names(self.classes, minimum=2)
@@ -214,10 +247,10 @@ class Splits:
         shape = self.train.images.shape[1:]
         for part in ("train", "validation", "test"):
             _check_part("splits", part, getattr(self, part), shape, len(self.classes))
-        if self.class_counts != self.train.counts(len(self.classes)):
+        expected = self.train.class_counts(len(self.classes))
+        if self.class_counts != expected:
             raise InputError(
-                f"class_counts: expected the counts of the training labels, "
-                f"{self.train.counts(len(self.classes))}, got {self.class_counts}"
+                f"class_counts: expected those of the training labels, {expected}, got {self.class_counts}"
             )
         if sorted(self.class_order) != list(range(len(self.classes))):
             raise InputError(

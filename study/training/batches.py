@@ -69,8 +69,8 @@ def reach_of(augmentation: str, height: int, width: int) -> int:
     return {"none": 0, "shift": 2 if side >= 16 else 1, "crop_flip": max(1, min(4, side // 8))}[augmentation]
 
 
-def draw_order(labels: Tensor, sampler: str, generator: Generator) -> Tensor:
-    """Return the indices (N,) of one epoch's N draws.
+def draw_order(labels: Tensor, sampler: str, generator: Generator, memory: int = 0) -> Tensor:
+    """Return the indices (N,) of one epoch's N draws; with a memory of m images 2 (N − m).
 
     "shuffle": every image once. "balanced": with replacement, P(image i) = 1 / (C · n_{y_i}): all of the C classes that
     are present are equally likely, and so are the images within a class.
@@ -79,7 +79,12 @@ def draw_order(labels: Tensor, sampler: str, generator: Generator) -> Tensor:
         labels: int64 (N,) on the CPU; N at least 1.
         sampler: "shuffle" or "balanced".
         generator: of the CPU.
+        memory: so many of the last images are drawn in every other place, with replacement; each of the others once.
     """
+    if memory:
+        new = torch.randperm(len(labels) - memory, generator=generator)
+        old = torch.randint(len(labels) - memory, len(labels), (len(new),), generator=generator)
+        return torch.stack((new, old), 1).flatten()
     if sampler == "shuffle":
         return torch.randperm(len(labels), generator=generator)
     by_class = labels.argsort(stable=True)
@@ -124,13 +129,16 @@ class DeviceData:
         augmentation: "none", "shift" or "crop_flip" (`study.recipe.Recipe`).
         sampler: "shuffle" or "balanced".
         device: where batches are needed; the images stay there, with their padding, as uint8.
+        memory: how many of the last images are a replay memory (`draw_order`).
 
     Raises:
-        InputError: unusable images or labels, an unknown sampler, or labels per pixel together with augmentation or
-            sampling by class.
+        InputError: unusable images or labels, an unknown sampler, a memory that leaves no image or comes with sampling
+            by class, or labels per pixel together with augmentation or sampling by class.
     """
 
-    def __init__(self, data: LabelledImages, augmentation: str, sampler: str, device: torch.device) -> None:
+    def __init__(
+        self, data: LabelledImages, augmentation: str, sampler: str, device: torch.device, memory: int = 0
+    ) -> None:
         if sampler not in SAMPLERS:
             raise unknown("sampler", sampler, SAMPLERS)
         images = as_bytes(data.images)
@@ -140,7 +148,12 @@ class DeviceData:
                 "labels per pixel: expected augmentation 'none' and sampler 'shuffle', "
                 f"given {augmentation!r} and {sampler!r}"
             )
-        self.sampler = sampler
+        if not 0 <= memory < max(len(images), 1) or (memory and sampler != "shuffle"):
+            raise InputError(
+                f"memory: expected 0 to {len(images) - 1} images, and with any of them sampler 'shuffle', "
+                f"given {memory} and {sampler!r}"
+            )
+        self.sampler, self.memory = sampler, memory
         self.mirror = augmentation == "crop_flip"
         self.labels = self.cpu_labels.to(device)
         self.reach = reach_of(augmentation, images.shape[1], images.shape[2])
@@ -152,10 +165,15 @@ class DeviceData:
         """Return the number of images."""
         return len(self.cpu_labels)
 
+    @property
+    def draws(self) -> int:
+        """Images drawn in an epoch."""
+        return 2 * (len(self) - self.memory) if self.memory else len(self)
+
     def draw(self, generator: Generator) -> Draws:
         """Draw one epoch's order and augmentation from a generator of the CPU."""
-        count, device = len(self), self.labels.device
-        index = draw_order(self.cpu_labels, self.sampler, generator)
+        count, device = self.draws, self.labels.device
+        index = draw_order(self.cpu_labels, self.sampler, generator, self.memory)
         down = right = mirrored = None
         if self.reach:
             down, right = torch.randint(2 * self.reach + 1, (2, count), generator=generator).to(device)

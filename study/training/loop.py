@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from study.errors import InputError
 from study.training import parallel
 from study.training.batches import DeviceData, LabelledImages, as_bytes, as_labels, batch_bounds, rank_bounds
+from study.training.parallel import Regime, plain_regime
 from study.training.prediction import PREDICTION_BATCH, outputs
 from study.training.recipe import Recipe, learning_rate_at
 from study.training.recording import EpochRecord
@@ -28,6 +29,7 @@ from study.training.recording import EpochRecord
 Metrics = dict[str, float]
 State = dict[str, Any]
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+Judge = Callable[[nn.Module, int], dict[str, float]]
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -65,6 +67,9 @@ def fit(
     rank: int = 0,
     world_size: int = 1,
     score: Score,
+    regime: Regime = plain_regime,
+    judge: Judge | None = None,
+    memory: int = 0,
 ) -> Iterator[tuple[Metrics, Callable[[], State]]]:
     """Train a network; yield (metrics, get_state) after every epoch.
 
@@ -80,7 +85,7 @@ def fit(
         gradient_norm: L2 norm of the gradient over all trained parameters, without weight decay; mean over the steps.
         logit_scale: standard deviation (ddof 0) of a sample's logits; mean over the samples seen.
         seconds: wall clock, training and validation.
-        validation_<name>: for each name that `score` returns.
+        validation_<name>: for each name that `score` or `judge` returns.
 
     get_state() gives tensors on the CPU and plain numbers, readable by `torch.load(weights_only=True)`: epoch, model,
     loss, optimizer, generator. It must be called before the next epoch is asked for.
@@ -101,6 +106,11 @@ def fit(
         rank: this process among the data-parallel ones; torch.distributed is initialised by the caller.
         world_size: number of ranks R. All get the same arguments, but for `rank` and `device`, and the same metrics.
         score: from logits float32 (N, C) and labels int64 (N,), numpy arrays, to named numbers.
+        regime: one step's way from images to logits, see `parallel.Regime`.
+        judge: called after every epoch with the network and the epoch, from 1, on every rank; gives named numbers, and
+            leaves the network as it was.
+        memory: the last so many images of `train` are a replay memory: an epoch is then 2 · (N − memory) draws, every
+            other one from the memory (with replacement), so that each batch is half new and half remembered.
 
     Raises:
         InputError: arguments that do not fit each other; at once, not at the first epoch.
@@ -108,20 +118,24 @@ def fit(
     """
     device = torch.device(device)
     parallel.check_ranks(rank, world_size, recipe.batch_size)
-    trainer = _Trainer(model, loss, train, recipe, sampler, class_weights_after, seed, device, rank, world_size)
+    data = DeviceData(train, recipe.augmentation, sampler, device, memory)
+    trainer = _Trainer(model, loss, data, recipe, class_weights_after, seed, device, rank, world_size, regime)
     held_out = None if validation is None else _HeldOut(validation, score)
     if state is not None:
         trainer.restore(state)
-    return _epochs(trainer, held_out)
+    return _epochs(trainer, held_out, judge)
 
 
-def _epochs(trainer: "_Trainer", held_out: "_HeldOut | None") -> Iterator[tuple[dict[str, float], Callable[[], State]]]:
+def _epochs(trainer: "_Trainer", held_out: "_HeldOut | None", judge: Judge | None) -> Iterator[tuple[dict[str, float], Callable[[], State]]]:
     with trainer.ranks_joined():
         while trainer.done < trainer.recipe.epochs:
             started = time.perf_counter()
             metrics = trainer.train_epoch()
             if held_out is not None:
                 metrics |= held_out.metrics(trainer)
+            if judge is not None:
+                judged = judge(trainer.objective.model, trainer.done)
+                metrics |= {f"validation_{name}": value for name, value in judged.items()}
             metrics["seconds"] = time.perf_counter() - started
             yield metrics, trainer.state_getter()
 
@@ -133,23 +147,23 @@ class _Trainer:
         self,
         model: nn.Module,
         loss: nn.Module,
-        train: LabelledImages,
+        data: DeviceData,
         recipe: Recipe,
-        sampler: str,
         class_weights_after: tuple[float, Tensor] | None,
         seed: int,
         device: torch.device,
         rank: int,
         world_size: int,
+        regime: Regime,
     ) -> None:
         self.recipe, self.device, self.rank, self.world_size = recipe, device, rank, world_size
-        self.data = DeviceData(train, recipe.augmentation, sampler, device)
-        self.bounds = _bounds(len(self.data), recipe, parallel.smallest_batch(model, device, world_size))
+        self.data = data
+        self.bounds = _bounds(data.draws, recipe, parallel.smallest_batch(model, device, world_size))
         self.loss = loss.to(device)
         self.ignore_index = getattr(loss, "ignore_index", -100)
         self.reweighting = _Reweighting(self.loss, class_weights_after, recipe.epochs, device)
         model = model.to(device=device, memory_format=torch.channels_last)
-        self.objective = parallel.Objective(model, self.loss, device, world_size)
+        self.objective = parallel.Objective(model, self.loss, device, world_size, regime)
         self.callable = parallel.wrap(self.objective, device)
         self.parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.objective.model, self.loss, recipe, device)

@@ -9,6 +9,7 @@ Batch norm sees only a rank's own images on CPUs and is synchronised over the ra
 """
 
 import inspect
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -25,6 +26,17 @@ if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC_BUFFERS = "broadcast_buffers"  # its name in earlier versions of torch
 
 
+Regime = Callable[[nn.Module, nn.Module, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""(network, loss, images, labels) → (logits, extra): one step's way from images to logits. The loss of the step is
+loss(logits, labels), plus `extra` if there is one: a mean over this rank's images. A regime may attack the images or
+add others; torch's global generators, if it draws from them, are seeded for each epoch and rank."""
+
+
+def plain_regime(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+    """Return the network's logits of the images as they are."""
+    return model(images), None
+
+
 class Objective(nn.Module):
     """Model and loss as one module: data-parallel training averages the gradients of both.
 
@@ -34,10 +46,19 @@ class Objective(nn.Module):
         device: on GPUs that compute in bfloat16 (compute capability 8.0 and above) the model runs under autocast in it;
             the loss is computed in float32 everywhere.
         world_size: number of ranks R.
+        regime: one step's way from images to logits.
     """
 
-    def __init__(self, model: nn.Module, loss: nn.Module, device: torch.device, world_size: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        device: torch.device,
+        world_size: int,
+        regime: Regime = plain_regime,
+    ) -> None:
         super().__init__()
+        self.regime = regime
         self.model = model
         self.loss = loss
         self.world_size = world_size
@@ -53,15 +74,15 @@ class Objective(nn.Module):
             global_images: images in this step over all ranks.
         """
         with self._precision():
-            logits = self.model(images)
+            logits, extra = self.regime(self.model, self.loss, images, labels)
         logits = logits.float()
         logits.retain_grad()
-        if not self.scaled_here:
-            return self.loss(logits, labels), logits
-        if len(images) == 0:
+        share = self.world_size * len(images) / global_images
+        if self.scaled_here and len(images) == 0:
             unused = [parameter.sum() for parameter in self.loss.parameters() if parameter.requires_grad]
             return 0.0 * (logits.sum() + sum(unused)), logits
-        return self.loss(logits, labels) * (self.world_size * len(images) / global_images), logits
+        value = self.loss(logits, labels) * share if self.scaled_here else self.loss(logits, labels)
+        return (value if extra is None else value + share * extra), logits
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast("cuda", dtype=torch.bfloat16) if self.low_precision else nullcontext()

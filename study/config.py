@@ -14,6 +14,7 @@ from study.errors import InputError, unknown
 PRESET_NAMES = ("smoke", "quick", "full", "paper")
 ATTACK_MODES = ("none", "quick", "standard", "plus")
 ARMS = ("default", "dropin", "tuned")
+"""Arms of every task; a task may have more that choose among the same trials by another validation metric."""
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -58,6 +59,14 @@ class StudyConfig:
     ood_sets: tuple[str, ...]
     """Outside sets of the user's own, besides the built-in ones."""
     seed: int
+    corruption_points: int = 0
+    """Test images under each corruption; 0: all of them."""
+    experiences: int = 0
+    """Experiences that a continual learner's classes come in; 0 for other tasks."""
+    memory: int = 0
+    """Images in a replay buffer."""
+    scenes: int = 0
+    """Training scenes of segmentation; half as many for test, a quarter for validation."""
     planned_seconds: float | None = None
     """If a first training takes far longer than this, the trials are lowered for all losses alike."""
 
@@ -85,6 +94,7 @@ class StudyConfig:
         if self.attacks != "none" and not self.radii:
             raise InputError("--eps: expected at least one radius, got none; or ask for --attacks none")
         _at_least("--attack-points", self.attack_points, 0)
+        self._check_task()
         if self.imbalance_ratio is not None:
             _at_least("--imbalance-ratio", self.imbalance_ratio, 1)
         for name in ("losses", "methods", "ood_sets"):
@@ -96,6 +106,32 @@ class StudyConfig:
         for loss in self.losses:
             if ":" not in loss and loss not in LOSS_SPACES:
                 raise unknown("loss", loss, [*LOSS_SPACES, "package.module:Name"])
+
+    def _check_task(self) -> None:
+        """Refuse a loss that the task cannot use."""
+        from study.tasks import get_task
+
+        task = get_task(self.task)
+        for loss in self.losses:
+            if loss in task.unusable:
+                usable = [name for name in LOSS_SPACES if name not in task.unusable]
+                raise InputError(
+                    f"--losses: task {task.name} cannot use {loss}: {task.unusable[loss]}\nallowed: {', '.join(usable)}"
+                )
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The study's arms: `dropin` needs cross-entropy's search, a task may add some of its own."""
+        from study.tasks import get_task
+
+        usual = ARMS if "ce" in self.losses else tuple(arm for arm in ARMS if arm != "dropin")
+        return (*usual, *get_task(self.task).selections)
+
+    def selection(self, arm: str) -> str:
+        """Return the validation metric by which an arm chooses among the trials of a search."""
+        from study.tasks import get_task
+
+        return get_task(self.task).selections.get(arm, self.objective)
 
     @property
     def trials_per_search(self) -> int:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.shared import SHARED
-from study.config import ARMS, StudyConfig
+from study.config import StudyConfig
 from study.run import Key, RunDirectory
 from study.search import point_of, searched, training_of
 from study.seeds import derive
 from study.spaces import Point, loss_space, own_name
+from study.tasks import get_task
 from study.trial import Training
 
 Search = tuple[str, str, int]
@@ -29,11 +30,27 @@ def searches(config: StudyConfig) -> list[Search]:
     return [(method, loss, r) for r in range(config.replicates) for method, loss in config.pairs]
 
 
-def best_trials(config: StudyConfig, run: RunDirectory, search: Search) -> list[Winner]:
-    """Return a search's best trials, best first; equal ones in the order they were tried."""
+def best_trials(config: StudyConfig, run: RunDirectory, search: Search, metric: str = "") -> list[Winner]:
+    """Return a search's best trials, best first; equal ones in the order they were tried.
+
+    Args:
+        config: the study.
+        run: where its cells are.
+        search: which search.
+        metric: by which validation metric; the study's objective if none is given.
+    """
     cells = searched(config, run, *search)
     complete = [(slot, cell) for slot, cell in sorted(cells.items()) if cell["state"] == "complete"]
-    return sorted(complete, key=lambda item: -item[1]["objective"])[: config.rescored]
+    return sorted(complete, key=lambda item: -_value(item[1], metric))[: config.rescored]
+
+
+def _value(cell: Mapping[str, Any], metric: str) -> float:
+    return float(cell["metrics"][metric] if metric else cell["objective"])
+
+
+def _metrics(config: StudyConfig) -> tuple[str, ...]:
+    """Return by what winners are named: the objective ("") and the metrics of a task's further arms."""
+    return ("", *get_task(config.task).selections.values())
 
 
 def rescored_key(search: Search, slot: int) -> Key:
@@ -48,37 +65,44 @@ def rescore_trainings(config: StudyConfig, run: RunDirectory, recipe: Mapping[st
     for search in searches(config):
         method, _, replicate = search
         seed = derive(config.seed, "rescore", method, replicate)
-        for slot, cell in best_trials(config, run, search):
+        best = dict(pair for metric in _metrics(config) for pair in best_trials(config, run, search, metric))
+        for slot, cell in sorted(best.items()):
             trainings.append(training_of(recipe, rescored_key(search, slot), point_of(cell), seed))
     return missing(run, trainings)
 
 
-def winner(config: StudyConfig, run: RunDirectory, search: Search) -> Winner | None:
-    """Return the trial with the best mean of its two scores; None if no trial of the search finished."""
+def winner(config: StudyConfig, run: RunDirectory, search: Search, metric: str = "") -> Winner | None:
+    """Return the trial with the best mean of its two scores; None if no trial of the search finished.
+
+    Args:
+        config: the study.
+        run: where its cells are.
+        search: which search.
+        metric: by which validation metric; the study's objective if none is given.
+    """
     best: tuple[float, Winner] | None = None
-    for slot, cell in best_trials(config, run, search):
+    for slot, cell in best_trials(config, run, search, metric):
         again = run.read_cell(rescored_key(search, slot))
         if again is None or again["state"] != "complete":
             continue
-        score = (cell["objective"] + again["objective"]) / 2
+        score = (_value(cell, metric) + _value(again, metric)) / 2
         if best is None or score > best[0]:
             best = (score, (slot, cell))
     return best[1] if best else None
 
 
-def winners(config: StudyConfig, run: RunDirectory) -> dict[Search, Winner]:
-    """Return the winner of every search that has one."""
-    named = {search: winner(config, run, search) for search in searches(config)}
+def winners(config: StudyConfig, run: RunDirectory, metric: str = "") -> dict[Search, Winner]:
+    """Return the winner (by the study's objective, or another validation metric) of every search that has one."""
+    named = {search: winner(config, run, search, metric) for search in searches(config)}
     return {search: value for search, value in named.items() if value is not None}
 
 
 def confirm_keys(config: StudyConfig) -> list[Key]:
     """Return the cells of all retrainings that a study asks for."""
-    arms = ARMS if "ce" in config.losses else tuple(arm for arm in ARMS if arm != "dropin")
     return [
         Key("confirm", method, loss, arm, replicate, index)
         for method, loss, replicate in searches(config)
-        for arm in arms
+        for arm in config.arms
         for index in range(config.seeds)
     ]
 
@@ -87,10 +111,11 @@ def confirm_trainings(
     config: StudyConfig, run: RunDirectory, recipe: Mapping[str, Any], num_classes: int
 ) -> list[Training]:
     """Return the retrainings that are not done and can be done: an arm without a winner cannot."""
-    named = winners(config, run)
+    selections = get_task(config.task).selections
+    named = {metric: winners(config, run, metric) for metric in _metrics(config)}
     trainings = []
     for key in confirm_keys(config):
-        point = arm_point(key, named, num_classes)
+        point = arm_point(key, named[selections.get(key.arm, "")], num_classes)
         if point is not None:
             seed = derive(config.seed, "confirm", key.replicate, key.number)
             trainings.append(training_of(recipe, key, point, seed, keep_weights=True))
@@ -101,7 +126,8 @@ def arm_point(key: Key, named: Mapping[Search, Winner], num_classes: int) -> Poi
     """Return the hyperparameters of a retraining (the recipe fills in the rest), or None if its search has no winner.
 
     `default`: the literature recipe and the loss's literature parameters. `dropin`: the training hyperparameters of
-    cross-entropy's winner (same method and replicate) and the loss's literature parameters. `tuned`: the loss's winner.
+    cross-entropy's winner (same method and replicate) and the loss's literature parameters. `tuned`, and arms that a
+    task adds: the loss's winner.
     """
     literature = {own_name(k): v for k, v in loss_space(key.loss).literature(num_classes).items()}
     if key.arm == "default":
@@ -111,7 +137,7 @@ def arm_point(key: Key, named: Mapping[Search, Winner], num_classes: int) -> Poi
     if found is None:
         return None
     point = point_of(found[1])
-    return point if key.arm == "tuned" else {**{k: point[k] for k in SHARED}, **literature}
+    return {**{k: point[k] for k in SHARED}, **literature} if key.arm == "dropin" else point
 
 
 def sweep_trainings(config: StudyConfig, run: RunDirectory, recipe: Mapping[str, Any]) -> list[Training]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from study.config import StudyConfig
-from study.confirm import confirm_keys, winners
+from study.confirm import Search, confirm_keys, winners
 from study.run import STAGES, Key, RunDirectory
+from study.tasks import get_task
 
 
 def evaluation_keys(config: StudyConfig, run: RunDirectory) -> list[Key]:
@@ -23,9 +24,15 @@ def attack_key(key: Key, norm: str, what: str, points: int) -> Key:
 
 
 def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
-    """Return the models under attack: the tuned ones of the first seed, in the first replicates."""
-    if config.attacks == "none":
+    """Return the models under attack: the tuned ones of the first seed, in the first replicates.
+
+    Where robustness is the endpoint, those of every arm and seed.
+    """
+    task = get_task(config.task)
+    if config.attacks == "none" or not task.applies("attack"):
         return []
+    if task.endpoint.probe == "attack":
+        return [key for key in evaluation_keys(config, run) if key.replicate < config.attack_replicates]
     return [
         key
         for key in evaluation_keys(config, run)
@@ -48,6 +55,7 @@ def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     return {
         attack_key(key, norm, f"health-{','.join(eps)}-{config.attacks}", config.attack_points): norm
         for key in attacked(config, run)
+        if key.arm == "tuned" and key.number == 0
         for norm, eps in radii.items()
     }
 
@@ -60,12 +68,15 @@ def asked(config: StudyConfig, run: RunDirectory) -> list[Key]:
 def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     """Return the cells that failed or are missing, with the reason.
 
-    A trial or a point of the map that diverged is a result of the search and not a failure.
+    A trial or a point of the map that diverged is a result of the search and not a failure. Nor is, any more, a trial
+    that was lost in a search whose winner was retrained: it stays in the table of trials with its reason, and cannot be
+    made up for.
     """
-    failed = {}
+    failed, settled = {}, _settled(run)
     for stage in STAGES:
         for key, cell in run.cells(stage):
             result = stage in ("search", "rescore", "sweep") and cell.get("reason") == "diverged"
+            result |= stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in settled
             if cell["state"] != "complete" and not result and key.loss in config.losses:
                 failed[key] = cell["error"]
     named = winners(config, run)
@@ -83,13 +94,18 @@ def forget_failures(run: RunDirectory, stages: Sequence[str] = STAGES) -> None:
     What diverged would diverge again. A search whose winner was retrained (for the drop-in arm of any loss:
     cross-entropy's) stays as it is.
     """
-    built_on = {
-        (key.method, "ce" if key.arm == "dropin" else key.loss, key.replicate)
-        for key, _ in run.cells("confirm")
-        if key.arm != "default"
-    }
+    built_on = _settled(run)
     for stage in stages:
         for key, cell in run.cells(stage):
             settled = stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in built_on
             if cell["state"] != "complete" and cell.get("reason") != "diverged" and not settled:
                 run.cell(key).unlink()
+
+
+def _settled(run: RunDirectory) -> set[Search]:
+    """Return the searches whose winner was retrained: nothing of them can be tried again."""
+    return {
+        (key.method, "ce" if key.arm == "dropin" else key.loss, key.replicate)
+        for key, _ in run.cells("confirm")
+        if key.arm != "default"
+    }

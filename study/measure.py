@@ -1,11 +1,9 @@
-"""What is measured on a trained model: raw outputs first, then every number as a function of them.
+"""What is done to a trained model: it is measured (`outputs`), attacked, and the attacks on it are checked.
 
-`collect` and `attack_model` need the network; `from_scores` and `rows_from_verdicts` need only what those two
-stored, so that every metric can be computed again without it.
+Raw outputs and verdicts are stored first; every number is a function of them.
 """
 
 import io
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,8 @@ import numpy as np
 from study.config import StudyConfig
 from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from study.seeds import derive
-from study.trial import build_network, pixels, splits
+from study.tasks import get_task
+from study.trial import build_network, pixels, splits, splits_of
 
 if TYPE_CHECKING:
     import torch
@@ -22,35 +21,53 @@ if TYPE_CHECKING:
     from study.data.types import OutsideSet, Source
 
 OUTSIDE_IMAGES = 500
-SHIFTED = "shifted-known"
 Arrays = Mapping[str, np.ndarray]
 
 _OUTSIDE: dict[tuple[Any, ...], "tuple[OutsideSet, ...]"] = {}
 
 
 def outside(config: StudyConfig, source: "Source", replicate: int) -> "tuple[OutsideSet, ...]":
-    """Return the sets from outside for a replicate: the same for every loss, made once per process."""
+    """Return the sets from outside for a replicate: the same for every loss, made once per process.
+
+    None for a task that the probe of rejection is not for.
+    """
+    from study.data.open_set import known_source
     from study.data.outside import outside_sets
 
-    key = (source.fingerprint(), config.task, config.imbalance_ratio, config.seed, replicate, config.ood_sets)
+    if not get_task(config.task).applies("rejection"):
+        return ()
+
+    data = splits(config, source, replicate, final=True)
+    key = (source.fingerprint(), config.task, data.classes, config.seed, replicate, config.ood_sets)
     if key not in _OUTSIDE:
-        _OUTSIDE[key] = outside_sets(
-            source,
-            splits(config, source, replicate),
+        made = outside_sets(
+            known_source(source, data.classes),
+            data,
             seed=derive(config.seed, "outside", replicate),
             n=OUTSIDE_IMAGES,
             extra=config.ood_sets,
         )
+        _OUTSIDE[key] = made if data.unknown is None else (data.unknown, *made)
     return _OUTSIDE[key]
 
 
-def load_network(config: StudyConfig, source: "Source", run: RunDirectory, key: Key) -> "torch.nn.Module":
-    """Return a confirmed model with its weights, in evaluation mode."""
+def load_network(
+    config: StudyConfig, source: "Source", run: RunDirectory, key: Key, kept: str = ""
+) -> "torch.nn.Module":
+    """Return a confirmed model with its weights, in evaluation mode.
+
+    Args:
+        config: the study.
+        source: the data set.
+        run: where the weights lie.
+        key: of any cell of the model.
+        kept: name of further weights that were kept; "" for those after the last epoch.
+    """
     import torch
 
     saved = torch.load(run.model(_confirmed(key)), weights_only=True)
-    model = build_network(config, splits(config, source, key.replicate), key.loss, seed=0)
-    model.load_state_dict(saved["weights"])
+    model = build_network(config, splits_of(key, config, source), key.loss, seed=0)
+    model.load_state_dict(saved["kept"][kept] if kept else saved["weights"])
     return model.eval()
 
 
@@ -60,69 +77,17 @@ def _confirmed(key: Key) -> Key:
 
 def evaluate_model(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, Any]:
     """Store a model's outputs on every set, and return the cell with the metrics that follow from them."""
+    from study.outputs import collect, from_scores
+
     arrays = collect(key, config, source, run, device)
     write_atomic(run.scores(key), npz_bytes(arrays))
     return {"state": "complete", **from_scores(arrays)}
-
-
-def collect(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, np.ndarray]:
-    """Return a model's logits (float32) and the labels of every set, with what the metrics need to know besides."""
-    import torch
-
-    from study.training import predict
-
-    data = splits(config, source, key.replicate)
-    model = load_network(config, source, run, key)
-    about: dict[str, Any] = {"class_counts": data.class_counts, "classes": data.classes, "outside": []}
-    arrays: dict[str, np.ndarray] = {}
-
-    def add(name: str, images: np.ndarray, labels: np.ndarray | None) -> None:
-        arrays[f"{name}/logits"] = predict(model, images, device=torch.device(device))
-        if labels is not None:
-            arrays[f"{name}/labels"] = labels
-
-    add("validation", data.validation.images, data.validation.labels)
-    add("test", data.test.images, data.test.labels)
-    for index, out in enumerate(outside(config, source, key.replicate)):
-        about["outside"].append({"name": out.name, "group": out.group})
-        add(f"outside{index}", out.images, out.labels if out.group == SHIFTED else None)
-    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-    return arrays
 
 
 def read_scores(path: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
     """Return the arrays of a scores file."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         return dict(file)
-
-
-def from_scores(arrays: Arrays) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of evaluation.parquet and of curves.parquet that follow from a model's stored outputs."""
-    from study.probes import accuracy, calibration, curves, rejection
-
-    about = json.loads(arrays["about"].tobytes())
-    counts, classes = about["class_counts"], about["classes"]
-    logits, labels = arrays["test/logits"], arrays["test/labels"]
-    held = arrays["validation/logits"], arrays["validation/labels"]
-    sets = {entry["name"]: (entry["group"], f"outside{i}") for i, entry in enumerate(about["outside"])}
-    out = {name: (group, arrays[f"{at}/logits"]) for name, (group, at) in sets.items() if group != SHIFTED}
-    rows = [
-        *accuracy.rows(logits, labels, counts, classes),
-        *accuracy.rows(*held, counts, classes, dataset="validation"),
-        *accuracy.posthoc_rows(logits, labels, *held, counts, classes),
-        *rejection.rows(logits, labels, out),
-        *calibration.rows(logits, labels, *held),
-    ]
-    for name, (group, at) in sets.items():
-        if group == SHIFTED:
-            rows += accuracy.shifted_rows(name, arrays[f"{at}/logits"], arrays[f"{at}/labels"])
-    temperature = calibration.fit_temperature(*held)
-    lines = [
-        *curves.roc(logits, {name: value for name, (_, value) in out.items()}),
-        *curves.risk_coverage(logits, labels),
-        *curves.reliability(logits, labels, temperature),
-    ]
-    return {"rows": [dict(row) for row in rows], "curves": [dict(line) for line in lines]}
 
 
 def attack_model(
@@ -163,7 +128,7 @@ def _trained_margin(key: Key, config: StudyConfig, source: "Source", run: RunDir
 
     cell = run.read_cell(_confirmed(key))
     own = key.loss in ("hem", "hem+") and cell is not None
-    counts = splits(config, source, key.replicate).class_counts
+    counts = splits_of(key, config, source).class_counts
     parameters = cell["training"]["loss_parameters"] if own and cell is not None else {}
     margin = get_loss(key.loss if own else "hem").build(counts, **parameters).margin
     return margin.tolist() if isinstance(margin, torch.Tensor) else float(margin)
@@ -175,7 +140,7 @@ def _under_attack(
     """Return the attacked test images' indices, and the model with them as arguments of every attack."""
     import torch
 
-    data = splits(config, source, key.replicate)
+    data = splits_of(key, config, source)
     points = attacked_points(config, len(data.test), key.replicate)
     return points, {
         "model": load_network(config, source, run, key).to(device),

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from search_spaces.presets import CORE
 from study.config import ATTACK_MODES, PRESET_NAMES, Resources, StudyConfig
 from study.errors import InputError, unknown
-from study.tasks import TASKS, get_task
+from study.tasks import ALL, TASKS, get_task
+from study.tasks.common import kind_of_images
 
 USAGE = """\
 examples:
@@ -49,11 +51,11 @@ def parser() -> argparse.ArgumentParser:
     preset = "default: the preset's"
 
     what = top.add_argument_group("what")
-    what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}")
+    what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}, {ALL}")
     what.add_argument("--dataset", metavar="NAME", help=f"digits, mnist5k, cifar10, cifar100 or npz:PATH ({preset})")
     what.add_argument("--model", metavar="NAME", help=f"mlp, small_cnn, resnet20 or resnet32 ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
-    what.add_argument("--methods", metavar="METHOD", nargs="+", help="plain, drw (default: plain; full, paper: both)")
+    what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
     what.add_argument(
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )
@@ -131,7 +133,7 @@ class Request:
     """What a command line asks for."""
 
     config: StudyConfig | None
-    """None with `resume`: it is in the run."""
+    """None with `resume`, where it is in the run, and with `tasks`."""
     resources: Resources
     output: Path | None = None
     data_dir: Path | None = None
@@ -139,6 +141,8 @@ class Request:
     add_losses: tuple[str, ...] = ()
     dry_run: bool = False
     dashboard: bool = True
+    tasks: tuple[StudyConfig, ...] = ()
+    """One study for each task, under `--task all`."""
 
 
 def parse(argv: Sequence[str] | None) -> Request:
@@ -178,7 +182,24 @@ def parse(argv: Sequence[str] | None) -> Request:
         return Request(None, resume=Path(values.resume), add_losses=tuple(values.add_losses or ()), **more)
     if values.add_losses:
         raise InputError("--add-losses adds to a finished or interrupted run: give --resume RUN too, or use --losses")
-    return Request(study_config(given), output=Path(values.output) if values.output else None, **more)
+    more["output"] = Path(values.output) if values.output else None
+    if given.get("task") == ALL:
+        return Request(None, tasks=all_tasks(given), **more)
+    return Request(study_config(given), **more)
+
+
+def all_tasks(given: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
+    """Return a study for every task: the same losses on all of them, each task's own budget.
+
+    Raises:
+        InputError: an option that only a single task can have, or a value that is not allowed.
+    """
+    for name in ("methods", "objective"):
+        if name in given:
+            raise InputError(f"--{name} belongs to one task, got --task {ALL}\nallowed: one of {', '.join(TASKS)}")
+    values = dict(given) if given.get("preset") == "smoke" else {"losses": CORE, **given}
+    dense = {name: value for name, value in values.items() if name != "model"}
+    return tuple(study_config({**(dense if task.dense else values), "task": task.name}) for task in TASKS.values())
 
 
 def attack_points(text: str) -> int:
@@ -201,7 +222,9 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
         InputError: an unknown name, or a value that is not allowed.
     """
     if "task" not in given:
-        raise InputError(f"--task is missing\nallowed: {', '.join(TASKS)}; or --resume RUN")
+        raise InputError(f"--task is missing\nallowed: {', '.join(TASKS)}, {ALL}; or --resume RUN")
+    if given["task"] not in TASKS:
+        raise unknown("task", given["task"], (*TASKS, ALL))
     task = get_task(given["task"])
     preset = given.get("preset", "quick")
     if preset not in task.presets:
@@ -216,6 +239,8 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
         **task.presets[preset],
     }
     values = {**defaults, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in SCIENCE}}
+    if isinstance(values["eps"], Mapping):
+        values["eps"] = values["eps"][kind_of_images(values["dataset"])]
     if {"trials", "epochs", "model", "dataset"} & set(given):
         values["planned_seconds"] = None
     if "replicates" in given and "trials" not in given:

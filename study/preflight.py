@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from study.config import ARMS, Resources, StudyConfig
+from study.config import Resources, StudyConfig
 from study.errors import InputError, unknown
 from study.run import RunDirectory
 
@@ -72,12 +72,25 @@ def check(config: StudyConfig, source: "Source") -> None:
 
     if config.model not in MODELS:
         raise unknown("model", config.model, MODELS)
+    task = get_task(config.task)
+    if MODELS[config.model].dense != task.dense:
+        fitting = [spec.name for spec in MODELS.values() if spec.dense == task.dense]
+        kind = "one class a pixel" if task.dense else "one class an image"
+        raise InputError(
+            f"--model: task {task.name} needs {kind}, {config.model} gives another\nallowed: {', '.join(fitting)}"
+        )
+    endpoint = task.endpoint_on(config.dataset)
+    if task.radius is not None and config.attacks != "none" and task.radius(config.dataset) not in config.eps:
+        raise InputError(
+            f"--eps: the endpoint of task {task.name} on {config.dataset} is robust accuracy at {endpoint.slice}\n"
+            f"expected {task.radius(config.dataset):g} among the radii, got {', '.join(f'{e:g}' for e in config.eps)}"
+        )
     for replicate in range(config.replicates):
-        data = splits(config, source, replicate)
-        if len(data.validation) == 0:
+        splits(config, source, replicate, final=True)
+        if len(splits(config, source, replicate, final=False).validation) == 0:
             raise InputError(f"{source.name}: no image is left for validation")
     outside(config, source, 0)
-    recipe = get_task(config.task).recipe(source)
+    recipe = task.recipe(source)
     if recipe["warmup_epochs"] >= config.epochs:
         raise InputError(
             f"--epochs: {config.epochs} leaves nothing after the recipe's {recipe['warmup_epochs']} warm-up epochs\n"
@@ -96,14 +109,17 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
     import torch
 
     from hem.registry import get_loss
+    from study.data.types import IGNORED
     from study.spaces import distributions, loss_space
+    from study.tasks import get_task
     from study.trial import build_network, pixels, splits
 
-    data = splits(config, source, 0)
+    data = splits(config, source, 0, final=False)
+    shared = {"ignore_index": IGNORED} if get_task(config.task).dense else {}
     try:
         spec = get_loss(name)
         distributions(name)
-        loss = spec.build(data.class_counts, **loss_space(name).literature(len(data.classes)))
+        loss = spec.build(data.class_counts, **loss_space(name).literature(len(data.classes)), **shared)
     except InputError:
         raise
     except ValueError as error:
@@ -136,12 +152,11 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
 def trainings(config: StudyConfig) -> dict[str, int]:
     """Return how many trainings each stage asks for."""
     searches = len(config.pairs) * config.replicates
-    arms = len(ARMS) if "ce" in config.losses else len(ARMS) - 1
     swept = sum(loss in ("hem", "hem+") for loss in config.losses)
     return {
         "search": searches * config.trials_per_search,
         "rescore": searches * min(config.rescored, config.trials_per_search),
-        "confirm": searches * arms * config.seeds,
+        "confirm": searches * len(config.arms) * config.seeds,
         "sweep": swept * config.sweep**2,
     }
 
@@ -181,7 +196,7 @@ def _measure(config: StudyConfig, source: "Source") -> tuple[float, int]:
     from study.tasks import get_task
     from study.trial import build_network, pixels, splits
 
-    data = splits(config, source, 0)
+    data = splits(config, source, 0, final=False)
     recipe = get_task(config.task).recipe(source)
     batch = recipe["batch_size"]
     threads = torch.get_num_threads()

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config import ARMS, Resources, StudyConfig
+from study.config import Resources, StudyConfig
 from study.host import git_commit, machine, versions
 from study.run import VERSION, Key, RunDirectory
 from study.seeds import derive
-from study.tasks import get_task
+from study.tasks import PROBES, get_task
 from study.trial import splits
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
         config=config.to_dict(),
         losses=list(config.losses),
         methods=list(config.methods),
-        arms=[arm for arm in ARMS if arm != "dropin" or "ce" in config.losses],
+        arms=list(config.arms),
         replicates=config.replicates,
         objective=config.objective,
-        primary=task.endpoint.to_dict(),
-        lead_variant=task.lead_variant,
+        primary=task.endpoint_on(config.dataset).to_dict(),
+        probes={name: {"applies": task.applies(name).answer, "note": task.applies(name).note} for name in PROBES},
         attack={
             "mode": config.attacks,
             "norms": sorted({norm for norm, _ in config.radii}),
@@ -95,17 +95,19 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
 def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
     from study.measure import outside
 
-    cuts = [splits(config, source, r) for r in range(config.replicates)]
+    cuts = [splits(config, source, r, final=True) for r in range(config.replicates)]
     return {
         "name": source.name,
         "fingerprint": source.fingerprint(),
         "licence": source.licence,
         "shape": list(source.shape),
-        "classes": list(source.classes),
+        "classes": list(cuts[0].classes if get_task(config.task).dense else source.classes),
         "splits": [
             {
                 "replicate": r,
+                "classes": list(cut.classes),
                 "class_order": list(cut.class_order),
+                "experiences": [list(part) for part in cut.experiences],
                 "class_counts": list(cut.class_counts),
                 "n_train": len(cut.train),
                 "n_validation": len(cut.validation),

@@ -73,15 +73,16 @@ def trainings(context: Context) -> Generator[tuple[Feed, StageProgress], None, N
     seeds, map the margin. All stages share the pool's processes.
     """
     config, run, recipe = context.config, context.run, context.recipe
+    num_classes = len(splits(config, context.source, 0, final=True).classes)
     yield from _search(context)
     yield from _listed(context, "rescore", rescore_trainings(config, run, recipe))
-    yield from _listed(context, "confirm", confirm_trainings(config, run, recipe, context.source.num_classes))
+    yield from _listed(context, "confirm", confirm_trainings(config, run, recipe, num_classes))
     yield from _listed(context, "sweep", sweep_trainings(config, run, recipe))
 
 
 def _search(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
     config, run, budget = context.config, context.run, context.study["budget"]
-    counts = {r: splits(config, context.source, r).class_counts for r in range(config.replicates)}
+    counts = {r: splits(config, context.source, r, final=False).class_counts for r in range(config.replicates)}
     searches = {loss: config.replicates * sum(other == loss for _, other in config.pairs) for loss in config.losses}
 
     def lowered(trials: int, reason: str) -> None:

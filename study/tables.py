@@ -52,8 +52,6 @@ SCHEMAS: Mapping[str, Mapping[str, str]] = {
         "gradient_norm": REAL,
         "logit_scale": REAL,
         "seconds": REAL,
-        "validation_accuracy": REAL,
-        "validation_balanced_accuracy": REAL,
     },
     "evaluation": {**_MODEL, **_WHAT, "value": REAL, "n": WHOLE},
     "comparison": {
@@ -106,7 +104,12 @@ SCHEMAS: Mapping[str, Mapping[str, str]] = {
         "images": WHOLE,
     },
 }
-"""Table → column → type, in order. `trials` has a column `param.<name>` more for every searched parameter."""
+"""Table → column → type, in order.
+
+`trials` has a column `param.<name>` more for every searched parameter, `epochs` whatever else was recorded of an epoch
+(`EPOCH_EXTRAS`, `validation_<metric>`), as real numbers.
+"""
+EPOCH_EXTRAS = ("active_classes", "margin_q05", "margin_q25", "margin_q50", "margin_q75", "margin_q95", "experience")
 
 Row = dict[str, Any]
 NAN = float("nan")
@@ -117,6 +120,7 @@ def frame(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     schema = SCHEMAS[table]
     rows = list(rows)
     extra = sorted({name for row in rows for name in row if name.startswith("param.")})
+    real = sorted({name for row in rows for name in row if name.startswith("validation_") or name in EPOCH_EXTRAS})
     columns = {}
     for name, kind in schema.items():
         values = [row.get(name) if kind == REAL else row[name] for row in rows]
@@ -125,6 +129,8 @@ def frame(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         columns[name] = pd.Series(values, dtype=kind)
     for name in extra:
         columns[name] = pd.Series([row.get(name) for row in rows])
+    for name in real:
+        columns[name] = pd.Series([NAN if row.get(name) is None else row[name] for row in rows], dtype=REAL)
     result = pd.DataFrame(columns)
     keys = [
         name for name, kind in schema.items() if kind in (TEXT, WHOLE) and name not in ("error", "message", "reason")

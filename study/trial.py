@@ -9,8 +9,8 @@ import platform
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ from study.errors import InputError
 from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
+from study.tasks.types import Cut, Judging
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from study.data.types import Source, Splits
+    from study.methods import Running
 
-DRW_START = 0.8
 CHECKPOINT_SECONDS = 30.0
 DEATHS_ALLOWED = 2
 
@@ -57,17 +58,29 @@ class Training:
 _SPLITS: dict[tuple[Any, ...], "Splits"] = {}
 
 
-def splits(config: StudyConfig, source: "Source", replicate: int) -> "Splits":
-    """Return a replicate's training, validation and test images; cut once per process."""
-    key = (source.fingerprint(), config.task, config.imbalance_ratio, config.seed, replicate)
+FINAL_STAGES = ("confirm", "evaluate", "attack")
+"""Stages of retrained models; a task may cut the data anew for them."""
+
+
+def splits(config: StudyConfig, source: "Source", replicate: int, *, final: bool) -> "Splits":
+    """Return a replicate's training, validation and test images; cut once per process.
+
+    Args:
+        config: the study.
+        source: the data set.
+        replicate: which replicate.
+        final: for retraining and everything after it, and not for the search.
+    """
+    cut = Cut(derive(config.seed, "split", replicate), derive(config.seed, "order", replicate), final)
+    key = (source.fingerprint(), replace(config, losses=("ce",), methods=()), cut)
     if key not in _SPLITS:
-        _SPLITS[key] = get_task(config.task).split(
-            source,
-            config.imbalance_ratio,
-            derive(config.seed, "split", replicate),
-            derive(config.seed, "order", replicate),
-        )
+        _SPLITS[key] = get_task(config.task).split(source, config, cut)
     return _SPLITS[key]
+
+
+def splits_of(key: Key, config: StudyConfig, source: "Source") -> "Splits":
+    """Return the images that belong to a cell."""
+    return splits(config, source, key.replicate, final=key.stage in FINAL_STAGES)
 
 
 def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "torch.nn.Module":
@@ -125,9 +138,9 @@ def train(
         TimeoutError: it took longer than `timeout`.
     """
     state, epochs = _load(checkpoint, training)
-    model, loss, steps = _begin(training, config, source, state, device, rank, world_size)
+    model, running = _begin(training, config, source, state, device, rank, world_size)
     started = saved = time.perf_counter()
-    for metrics, get_state in steps:
+    for metrics, get_state in running.epochs:
         epochs.append(metrics)
         now = time.perf_counter()
         if report is not None:
@@ -143,9 +156,10 @@ def train(
         "objective": last[f"validation_{config.objective}"],
         "metrics": {k.removeprefix("validation_"): v for k, v in last.items() if k.startswith("validation_")},
         "epochs": epochs,
-        "images": len(splits(config, source, training.key.replicate).train) * config.epochs,
-        "margin": _margin_range(loss),
+        "images": len(splits_of(training.key, config, source).train) * config.epochs,
+        "margin": _margin_range(running.loss),
         "model": model,
+        "kept": running.kept,
     }
 
 
@@ -157,33 +171,45 @@ def _begin(
     device: str,
     rank: int,
     world_size: int,
-) -> "tuple[torch.nn.Module, torch.nn.Module, Iterator[tuple[dict[str, float], Callable[[], dict[str, Any]]]]]":
-    """Return network, loss and the epochs that are still to come."""
-    from hem.margins import class_balanced_weights
+) -> "tuple[torch.nn.Module, Running]":
+    """Return the network, and the training of it that begins or goes on."""
     from hem.registry import get_loss
-    from study.training import Recipe, fit
+    from study.data.types import IGNORED
+    from study.methods import Job, get_method
+    from study.training import Recipe
 
-    data = splits(config, source, training.key.replicate)
-    spec = get_loss(training.key.loss)
-    loss = spec.build(data.class_counts, **training.loss_parameters)
-    model = build_network(config, data, training.key.loss, training.seed)
-    deferred = training.key.method == "drw" or spec.weight_schedule == "drw"
-    epochs = fit(
+    key, task = training.key, get_task(config.task)
+    data = splits_of(key, config, source)
+    spec = get_loss(key.loss)
+    model = build_network(config, data, key.loss, training.seed)
+    shared = {"ignore_index": IGNORED} if task.dense else {}
+    judge = None
+    if task.judge is not None:
+        seed = derive(config.seed, "judge", key.replicate)
+        judge = task.judge(Judging(config, data, key.method, seed, device, _judged_often(key)))
+    job = Job(
         model,
-        loss,
-        data.train,
-        data.validation,
+        lambda counts: spec.build(counts, **training.loss_parameters, **shared),
+        spec,
+        data,
         Recipe(**{**training.recipe, "epochs": config.epochs}),
-        sampler=spec.sampler,
-        class_weights_after=(DRW_START, class_balanced_weights(data.class_counts)) if deferred else None,
+        score=task.score,
+        judge=judge,
+        eps=task.radius(config.dataset) if task.radius else 0.0,
+        memory_size=config.memory,
+        data_seed=derive(config.seed, "method", key.replicate),
         seed=training.seed,
         device=device,
         state=state,
         rank=rank,
         world_size=world_size,
-        score=get_task(config.task).score,
     )
-    return model, loss, epochs
+    return model, get_method(key.method)(job)
+
+
+def _judged_often(key: Key) -> bool:
+    """Say whether a training is judged after every epoch: where its best one is kept beside the last."""
+    return key.stage == "confirm" and key.method not in ("plain", "drw")
 
 
 def _margin_range(loss: "torch.nn.Module") -> list[float] | None:
@@ -251,7 +277,7 @@ def run_training(
         return done
     rank = place.get("rank", 0)
     checkpoint = run.checkpoint(training.key)
-    splits(config, source, training.key.replicate)  # cut before the clock starts: the first in a process takes a while
+    splits_of(training.key, config, source)  # cut before the clock starts: the first in a process takes a while
     started = time.perf_counter()
     with _watchdog(training, run, timeout):
         try:
@@ -267,10 +293,10 @@ def run_training(
     cell["seconds"] = time.perf_counter() - started
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
     cell["training"] = {k: v for k, v in training.to_dict().items() if k != "key"}
-    model = cell.pop("model", None)
+    model, kept = cell.pop("model", None), cell.pop("kept", {})
     if rank == 0:
         if model is not None and training.keep_weights:
-            save_weights(run.model(training.key), model, training, config)
+            save_weights(run.model(training.key), model, kept, training, config)
         run.write_cell(training.key, cell)
         checkpoint.unlink(missing_ok=True)
     return cell
@@ -286,8 +312,22 @@ def failed_by(error: BaseException) -> dict[str, Any]:
     }
 
 
-def save_weights(path: Path, model: "torch.nn.Module", training: Training, config: StudyConfig) -> None:
-    """Write weights and what they belong to; `torch.load(path, weights_only=True)` reads them."""
+def save_weights(
+    path: Path,
+    model: "torch.nn.Module",
+    kept: "Mapping[str, Mapping[str, torch.Tensor]]",
+    training: Training,
+    config: StudyConfig,
+) -> None:
+    """Write weights and what they belong to; `torch.load(path, weights_only=True)` reads them.
+
+    Args:
+        path: where to.
+        model: the network after its last epoch, "weights" in the file.
+        kept: further weights by name, "kept" in the file.
+        training: what was trained.
+        config: the study.
+    """
     import io
 
     import torch
@@ -296,6 +336,7 @@ def save_weights(path: Path, model: "torch.nn.Module", training: Training, confi
     torch.save(
         {
             "weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+            "kept": {name: dict(weights) for name, weights in kept.items()},
             "model": config.model,
             "task": config.task,
             "dataset": config.dataset,

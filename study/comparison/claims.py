@@ -18,6 +18,9 @@ HEM = "HEM"
 _TITLES = {REFERENCE: "CE", "logitnorm": "LogitNorm", "logit_adjusted": "logit-adjusted", "dice": "DICE"}
 
 
+_TASK_TITLES = {"classification": "clean images"}
+
+
 @dataclass(frozen=True)
 class Claim:
     """`loss` is better (>), worse (<) or about as good (≈) as `versus` on a task."""
@@ -31,7 +34,7 @@ class Claim:
     def text(self) -> str:
         """The claim in words, for example "HEM > CE on imbalanced"."""
         loss, versus = (_TITLES.get(name, name) for name in (self.loss, self.versus))
-        return f"{loss} {self.relation} {versus} on {self.task}"
+        return f"{loss} {self.relation} {versus} on {_TASK_TITLES.get(self.task, self.task)}"
 
     @property
     def confirmatory(self) -> bool:
@@ -40,7 +43,7 @@ class Claim:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim(HEM, "≈", REFERENCE, "clean"),
+    Claim(HEM, "≈", REFERENCE, "classification"),
     Claim(HEM, ">", REFERENCE, "rejection"),
     Claim(HEM, ">", REFERENCE, "adversarial"),
     Claim(HEM, ">", REFERENCE, "imbalanced"),
@@ -52,7 +55,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("logit_adjusted", ">", HEM, "imbalanced"),
     Claim("logit_adjusted", "<", HEM, "rejection"),
     Claim("logit_adjusted", "<", HEM, "segmentation"),
-    Claim("dice", "<", HEM, "clean"),
+    Claim("dice", "<", HEM, "classification"),
     Claim("dice", "<", HEM, "rejection"),
     Claim("dice", "<", HEM, "adversarial"),
     Claim("dice", "<", HEM, "imbalanced"),

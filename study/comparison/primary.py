@@ -113,7 +113,7 @@ def of_replicates(replicates: Replicates, *, study: Mapping[str, Any]) -> Primar
         lead_note=note,
         ran=ran,
         replicates=int(study["replicates"]),
-        no_information=no_information(cell, endpoint, len(study["data"]["classes"])),
+        no_information=no_information(cell, endpoint, _num_classes(study["data"])),
         withheld=_withheld(endpoint, study.get("attack") or {}),
     )
 
@@ -247,8 +247,13 @@ def conditional(n: int) -> str:
     return f"conditional on {searches(n)}: no p-value, no verdict" if n < MIN_REPLICATES else ""
 
 
+def _num_classes(data: Mapping[str, Any]) -> int:
+    """Return how many classes a model chooses among: a split may have fewer than the data set."""
+    return min((len(split["classes"]) for split in data["splits"] if "classes" in split), default=len(data["classes"]))
+
+
 def _chance(metric: str, num_classes: int) -> float | None:
-    if metric in ("accuracy", "balanced_accuracy"):
+    if metric in ("accuracy", "balanced_accuracy", "acc"):
         return 1 / num_classes
     return {"auroc": 0.5, "robust_accuracy": 0.0}.get(metric)
 

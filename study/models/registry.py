@@ -22,11 +22,13 @@ class ModelSpec:
         name: the name in the registry.
         build_body: from the images' shape (H, W, C) to the body (normalised images to feature vectors (N, D)) and D.
         min_size: the smallest height and width that it accepts, in pixels.
+        dense: whether it gives logits for every pixel, (N, C, H, W), and not for the image, (N, C).
     """
 
     name: str
     build_body: Callable[[Shape], tuple[nn.Module, int]]
     min_size: int
+    dense: bool = False
 
 
 MODELS = {

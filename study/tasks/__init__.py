@@ -1,10 +1,19 @@
 """Tasks by name: one file a task, one line here."""
 
 from study.errors import unknown
+from study.tasks.adversarial import ADVERSARIAL
+from study.tasks.classification import CLASSIFICATION
+from study.tasks.continual import CONTINUAL
 from study.tasks.imbalanced import IMBALANCED
-from study.tasks.types import Endpoint, Task
+from study.tasks.rejection import REJECTION
+from study.tasks.segmentation import SEGMENTATION
+from study.tasks.types import PROBES, Applies, Endpoint, Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (IMBALANCED,)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (CLASSIFICATION, REJECTION, ADVERSARIAL, IMBALANCED, CONTINUAL, SEGMENTATION)
+}
+ALL = "all"
+"""Stands for every task, one run each and a scoreboard over them."""
 
 
 def get_task(name: str) -> Task:
@@ -18,4 +27,4 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
-__all__ = ["TASKS", "Endpoint", "Task", "get_task"]
+__all__ = ["ALL", "PROBES", "TASKS", "Applies", "Endpoint", "Task", "get_task"]

@@ -126,7 +126,9 @@ def fit(
     return _epochs(trainer, held_out, judge)
 
 
-def _epochs(trainer: "_Trainer", held_out: "_HeldOut | None", judge: Judge | None) -> Iterator[tuple[dict[str, float], Callable[[], State]]]:
+def _epochs(
+    trainer: "_Trainer", held_out: "_HeldOut | None", judge: Judge | None
+) -> Iterator[tuple[Metrics, Callable[[], State]]]:
     with trainer.ranks_joined():
         while trainer.done < trainer.recipe.epochs:
             started = time.perf_counter()

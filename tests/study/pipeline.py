@@ -9,7 +9,7 @@ from study.trial import run_training, splits
 def train_everything(config, run, source):
     """Search, re-score, retrain and sweep."""
     recipe = dict(get_task(config.task).recipe(source))
-    counts = {r: splits(config, source, r).class_counts for r in range(config.replicates)}
+    counts = {r: splits(config, source, r, final=False).class_counts for r in range(config.replicates)}
     feed = SearchFeed(config, run, recipe, counts)
     while (training := feed.next()) is not None:
         feed.done(training, run_training(training, config, source, run))

@@ -78,11 +78,11 @@ def test_claims_are_those_of_the_task_and_a_loss_that_was_not_run_decides_nothin
 
 
 def test_the_table_of_claims_holds_all_of_the_papers():
-    tasks = {"clean", "rejection", "adversarial", "imbalanced", "continual", "segmentation"}
+    tasks = {"classification", "rejection", "adversarial", "imbalanced", "continual", "segmentation"}
     assert {c.task for c in CLAIMS if c.loss == "HEM"} == {c.task for c in CLAIMS if c.loss == "dice"} == tasks
     texts = {c.text for c in CLAIMS}
     assert len(texts) == len(CLAIMS) == 18
-    assert {"HEM ≈ CE on clean", "LogitNorm ≈ HEM on rejection", "logit-adjusted < HEM on segmentation"} <= texts
+    assert {"HEM ≈ CE on clean images", "LogitNorm ≈ HEM on rejection", "logit-adjusted < HEM on segmentation"} <= texts
 
 
 def test_a_claim_of_being_equal_without_a_margin_can_be_refuted_only():
@@ -110,14 +110,14 @@ def test_a_claim_of_being_equal_without_a_margin_can_be_refuted_only():
 def test_clean_accuracy_is_judged_by_two_one_sided_tests(shift, word, claimed):
     ce = [0.90, 0.92, 0.91]
     values = {"ce": ce, "hem": [a + b for a, b in zip(ce, shift, strict=True)]}
-    result, comparison = judged(values, primary=CLEAN, task="clean", counts=(9, 9))
+    result, comparison = judged(values, primary=CLEAN, task="classification", counts=(9, 9))
     got = row(comparison, loss="hem")
     assert got["verdict"] == word
     difference = np.array(shift)
     se = difference.std(ddof=1) * math.sqrt(1 / 3 + 1 / 4)
     p = max(stats.t.sf((difference.mean() + 0.005) / se, 2), stats.t.cdf((difference.mean() - 0.005) / se, 2))
     assert (got["p"], got["p_holm"]) == pytest.approx((p, p))
-    assert claim(result, "HEM ≈ CE on clean")["verdict"] == claimed
+    assert claim(result, "HEM ≈ CE on clean images")["verdict"] == claimed
     assert ("wins" in result["headline"]) == (word == "win")
     assert ("equals ce within 0.5 points" in result["headline"]) == (word == "equal")
     # s = 2 points: t(0.95, 2) s sqrt(7/12) = 2.919986 · 1.527525 = 4.5 points
@@ -167,7 +167,7 @@ def test_a_task_without_information_counts_for_nobody_and_still_in_the_family():
 def test_a_loss_beyond_the_margin_is_held_against_the_whole_family():
     ce = [0.90, 0.92, 0.91]
     worse = {"ce": ce, "hem": [a + b for a, b in zip(ce, [-0.050, -0.052, -0.054], strict=True)]}
-    clean = member(worse, "clean", primary=CLEAN, counts=(9, 9))
+    clean = member(worse, "classification", primary=CLEAN, counts=(9, 9))
     assert decide_family([clean])[0].verdict == "loss"
     # d = -5.2 points, s = 0.2: 4.7 points beyond the margin, t = 4.7 / (0.2 sqrt(7/12)); 60 times its p is 0.063
     t = 23.5 / math.sqrt(7 / 12)

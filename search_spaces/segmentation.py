@@ -1,0 +1,16 @@
+"""Segmentation of composed scenes: what each preset spends. `scenes` are training images; half as many are for test."""
+
+from search_spaces.presets import CORE, presets
+from search_spaces.recipes import recipes
+
+RECIPES = recipes(augmentation="none", batch_size=16)
+
+_SPECIALISTS = ("ce_dice", "focal", "ce_balanced")
+
+PRESETS = presets(
+    {"model": "unet_small", "attacks": "none", "scenes": 400},
+    smoke={"epochs": 3, "scenes": 60},
+    quick={"epochs": 8},
+    full={"losses": CORE + _SPECIALISTS, "epochs": 30, "scenes": 2000},
+    paper={"dataset": "mnist5k", "losses": CORE + _SPECIALISTS, "epochs": 100, "scenes": 4000},
+)

@@ -1,0 +1,85 @@
+"""Open sets: some classes of a source are known, the others are held out and never trained on.
+
+The source is cut whole, as for plain classification; then the images of the held-out classes leave training and
+validation, and those in the test part become the set to reject. So no image changes its part with the known classes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from study.data.registry import cut_defaults
+from study.data.tail import cut_imbalanced
+from study.data.types import Images, OutsideSet, Source, Splits
+from study.errors import InputError
+
+KNOWN_SHARE = 0.6
+UNKNOWN = "held-out classes"
+_STREAM = 11
+
+
+def known_classes(num_classes: int, order_seed: int) -> tuple[int, ...]:
+    """Return the class indices that are known, in rising order: six tenths of the classes, drawn by the seed.
+
+    Raises:
+        InputError: fewer than three classes: at least two have to be known and one unknown.
+    """
+    if num_classes < 3:
+        raise InputError(f"open set: expected at least 3 classes (2 known, 1 unknown), got {num_classes}")
+    count = min(num_classes - 1, max(2, round(KNOWN_SHARE * num_classes)))
+    drawn = np.random.default_rng([_STREAM, order_seed]).permutation(num_classes)[:count]
+    return tuple(sorted(int(index) for index in drawn))
+
+
+def cut_open(source: Source, *, split_seed: int, order_seed: int) -> Splits:
+    """Cut a source into known classes for training, validation and test, and unknown ones for test.
+
+    Args:
+        source: the data.
+        split_seed: which images go where.
+        order_seed: which classes are known.
+
+    Raises:
+        InputError: too few classes, or a class with too few images.
+    """
+    known = known_classes(source.num_classes, order_seed)
+    unknown = tuple(c for c in range(source.num_classes) if c not in known)
+    defaults = cut_defaults(source)
+    whole = cut_imbalanced(
+        source,
+        split_seed=split_seed,
+        order_seed=None,
+        ratio=None,
+        test_per_class=defaults.test_per_class,
+        validation_per_class=defaults.validation_per_class,
+    )
+    train = only(whole.train, known)
+    counts = train.counts(len(known))
+    outside = only(whole.test, unknown)
+    return Splits(
+        train=train,
+        validation=only(whole.validation, known),
+        test=only(whole.test, known),
+        classes=tuple(source.classes[c] for c in known),
+        class_counts=counts,
+        class_order=tuple(sorted(range(len(known)), key=lambda c: (-counts[c], c))),
+        n_pool=int(np.isin(source.train.labels, known).sum()) - (0 if source.test else len(only(whole.test, known))),
+        unknown=OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),
+    )
+
+
+def only(images: Images, classes: tuple[int, ...]) -> Images:
+    """Return the images of these classes, in their order, with the position in `classes` as label."""
+    chosen = np.flatnonzero(np.isin(images.labels, classes))
+    position = np.zeros(max(images.labels.max(initial=0), *classes) + 1, dtype=np.int64)
+    position[list(classes)] = np.arange(len(classes))
+    return Images(images.images[chosen], position[images.labels[chosen]])
+
+
+def known_source(source: Source, classes: tuple[str, ...]) -> Source:
+    """Return a source that has these classes alone: what a model of them takes for the known world."""
+    if classes == source.classes:
+        return source
+    indices = tuple(source.classes.index(name) for name in classes)
+    test = None if source.test is None else only(source.test, indices)
+    return replace(source, train=only(source.train, indices), test=test, classes=classes)

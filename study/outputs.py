@@ -1,0 +1,179 @@
+"""What a trained model says of every set, and every number as a function of that.
+
+`collect` needs the network; `from_scores` needs only the arrays that it gave, so that every metric can be computed
+again without it. One function of each kind a probe; the task says which of them apply.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.config import StudyConfig
+from study.measure import load_network, outside
+from study.run import Key, RunDirectory
+from study.tasks import PROBES, get_task
+from study.trial import splits_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from study.data.types import Images, Source, Splits
+
+SHIFTED = "shifted-known"
+INITIAL = "initial"
+Arrays = Mapping[str, np.ndarray]
+About = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model, and what it can be asked with."""
+
+    key: Key
+    config: StudyConfig
+    source: "Source"
+    run: RunDirectory
+    device: str
+
+    @property
+    def data(self) -> "Splits":
+        """The model's images."""
+        return splits_of(self.key, self.config, self.source)
+
+    def network(self, kept: str = "") -> "torch.nn.Module":
+        """Return the network, or an earlier state of it."""
+        return load_network(self.config, self.source, self.run, self.key, kept)
+
+    def logits(self, model: "torch.nn.Module", images: np.ndarray) -> np.ndarray:
+        """Return logits, float32, of uint8 images."""
+        import torch
+
+        from study.training import predict
+
+        return predict(model, images, device=torch.device(self.device))
+
+
+def collect(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, np.ndarray]:
+    """Return what a model says of every set that its task's probes ask for, with what the metrics need besides."""
+    subject = Subject(key, config, source, run, device)
+    task, data = get_task(config.task), subject.data
+    about: About = {
+        "class_counts": data.class_counts,
+        "classes": data.classes,
+        "experiences": data.experiences,
+        "outside": [],
+        "probes": [name for name in PROBES if task.applies(name)],
+    }
+    arrays: dict[str, np.ndarray] = {}
+    model = subject.network()
+    for ask in dict.fromkeys(ASKED[probe] for probe in about["probes"] if probe in ASKED):
+        arrays |= ask(subject, model, about)
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    return arrays
+
+
+def _clean(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
+    parts: dict[str, Images] = {"validation": subject.data.validation, "test": subject.data.test}
+    arrays = {}
+    for name, part in parts.items():
+        arrays[f"{name}/logits"], arrays[f"{name}/labels"] = subject.logits(model, part.images), part.labels
+    return arrays
+
+
+def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
+    arrays = {}
+    for index, out in enumerate(outside(subject.config, subject.source, subject.key.replicate)):
+        about["outside"].append({"name": out.name, "group": out.group})
+        arrays[f"outside{index}/logits"] = subject.logits(model, out.images)
+        if out.group == SHIFTED and out.labels is not None:
+            arrays[f"outside{index}/labels"] = out.labels
+    return arrays
+
+
+ASKED: dict[str, Callable[[Subject, "torch.nn.Module", About], dict[str, np.ndarray]]] = {
+    "accuracy": _clean,
+    "posthoc": _clean,
+    "calibration": _clean,
+    "rejection": _outside,
+}
+"""Probe → what the model is asked for it."""
+
+
+def from_scores(arrays: Arrays) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of evaluation.parquet and of curves.parquet that follow from a model's stored outputs."""
+    about = json.loads(arrays["about"].tobytes())
+    rows: list[Any] = []
+    lines: list[Any] = []
+    for probe in about["probes"]:
+        if probe in ROWS:
+            more_rows, more_lines = ROWS[probe](arrays, about)
+            rows += more_rows
+            lines += more_lines
+    return {"rows": [dict(row) for row in rows], "curves": [dict(line) for line in lines]}
+
+
+Found = tuple[Iterable[Any], Iterable[Any]]
+
+
+def _held(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    return arrays["validation/logits"], arrays["validation/labels"]
+
+
+def _test(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    return arrays["test/logits"], arrays["test/labels"]
+
+
+def _accuracy(arrays: Arrays, about: About) -> Found:
+    from study.probes import accuracy
+
+    counts, classes = about["class_counts"], about["classes"]
+    rows = accuracy.rows(*_test(arrays), counts, classes)
+    if len(arrays["validation/labels"]):
+        rows = [*rows, *accuracy.rows(*_held(arrays), counts, classes, dataset="validation")]
+    return rows, ()
+
+
+def _posthoc(arrays: Arrays, about: About) -> Found:
+    from study.probes import accuracy
+
+    if not len(arrays["validation/labels"]):
+        return (), ()
+    return accuracy.posthoc_rows(*_test(arrays), *_held(arrays), about["class_counts"], about["classes"]), ()
+
+
+def _rejection(arrays: Arrays, about: About) -> Found:
+    from study.probes import accuracy, curves, rejection
+
+    logits, labels = _test(arrays)
+    out, rows = {}, []
+    for index, entry in enumerate(about["outside"]):
+        theirs = arrays[f"outside{index}/logits"]
+        if entry["group"] == SHIFTED:
+            rows += accuracy.shifted_rows(entry["name"], theirs, arrays[f"outside{index}/labels"])
+        else:
+            out[entry["name"]] = (entry["group"], theirs)
+    rows = [*rejection.rows(logits, labels, out), *rows]
+    roc = curves.roc(logits, {name: value for name, (_, value) in out.items()})
+    return rows, [*roc, *curves.risk_coverage(logits, labels)]
+
+
+def _calibration(arrays: Arrays, about: About) -> Found:
+    from study.probes import calibration, curves
+
+    if not len(arrays["validation/labels"]):
+        return (), ()
+    temperature = calibration.fit_temperature(*_held(arrays))
+    rows = calibration.rows(*_test(arrays), *_held(arrays))
+    return rows, curves.reliability(*_test(arrays), temperature)
+
+
+ROWS: dict[str, Callable[[Arrays, About], Found]] = {
+    "accuracy": _accuracy,
+    "posthoc": _posthoc,
+    "rejection": _rejection,
+    "calibration": _calibration,
+}
+"""Probe → (rows, curve points) from stored outputs."""

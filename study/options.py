@@ -143,6 +143,8 @@ class Request:
     dashboard: bool = True
     tasks: tuple[StudyConfig, ...] = ()
     """One study for each task, under `--task all`."""
+    whole: Path | None = None
+    """The directory of several runs that this one is part of: what to resume."""
 
 
 def parse(argv: Sequence[str] | None) -> Request:

@@ -1,5 +1,6 @@
 """Everything that can be found wrong before a single training: data, losses, network, directory; and the dry run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,19 @@ def resumed_config(study: dict[str, Any], request: "Request") -> StudyConfig:
     Raises:
         InputError: a loss that the run has already.
     """
-    config = StudyConfig.from_dict(study["config"])
-    again = [loss for loss in request.add_losses if loss in config.losses]
+    return with_losses(StudyConfig.from_dict(study["config"]), request.add_losses)
+
+
+def with_losses(config: StudyConfig, more: Sequence[str]) -> StudyConfig:
+    """Return a study with more losses.
+
+    Raises:
+        InputError: a loss that it has already.
+    """
+    again = [loss for loss in more if loss in config.losses]
     if again:
         raise InputError(f"--add-losses: the run has {', '.join(again)} already\nit has: {', '.join(config.losses)}")
-    return replace(config, losses=(*config.losses, *request.add_losses))
+    return replace(config, losses=(*config.losses, *more))
 
 
 def same_data(study: dict[str, Any], source: "Source") -> None:

@@ -1,13 +1,21 @@
-"""Rebuild a run's tables, verdict and page from its cells: `python -m study.report RUN [--out report.html]`."""
+"""Rebuild tables, verdicts and pages from cells: `python -m study.report RUN [RUN …] [--out report.html]`."""
 
 import argparse
+import json
+import os
+import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
+from study.errors import InputError
 from study.run import Key, RunDirectory, write_json
+
+if TYPE_CHECKING:
+    from study.scoreboard import Finished
 
 
 def finish_run(
@@ -84,17 +92,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.report",
-        description="Rebuild a run's tables and its page from what the run holds. Nothing is trained.",
+        description="Rebuild a run's tables and its page from what the run holds. Nothing is trained.\n"
+        "Of several runs: the claims decided over all of them, and the scoreboard of tasks and losses.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="a run directory")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="where the page goes (default: RUN/dashboard.html)")
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="a run directory, or one of --task all with its tasks in it"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="where the page goes (default: RUN/dashboard.html; of several runs: scoreboard.html here)",
+    )
     values = parser.parse_args(argv)
     try:
-        return report(values.run, values.out)
-    except ValueError as error:
+        return _report(values.runs, values.out)
+    except (InputError, _page_error()) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _page_error() -> type[Exception]:
+    """Return what the pages raise when a table cannot be read."""
+    import dashboards
+
+    return dashboards.TableError
+
+
+def _report(paths: Sequence[Path], out: Path | None) -> int:
+    from study.several import is_several, run_directories
+
+    runs = [run for path in paths for run in run_directories(path)]
+    for run in runs:
+        run.read_study()
+    if len(paths) == 1 and not is_several(paths[0]):
+        return report(paths[0], out)
+    for run in runs:
+        report(run.path)
+    folder = paths[0] if len(paths) == 1 else Path()
+    command = shlex.join(["python", "-m", "study.report", *map(str, paths)])
+    print(f"\n{write_scoreboard(runs, out or folder / 'scoreboard.html', command)}")
+    return 0
 
 
 def report(path: Path, out: Path | None = None) -> int:
@@ -116,6 +156,71 @@ def report(path: Path, out: Path | None = None) -> int:
         print_summary(run, verdict)
         print(f"\n{dashboards.build(run.path, out)}")
     return 0
+
+
+def write_scoreboard(runs: Sequence[RunDirectory], out: Path, command: str) -> Path:
+    """Write the scoreboard of finished or unfinished runs beside each other, as JSON and as a page; return the page.
+
+    Raises:
+        InputError: a run without tables, or two runs of one name.
+    """
+    import dashboards
+    from study.scoreboard import scoreboard
+
+    finished = [_finished(run, out.parent) for run in runs]
+    names = [run.name for run in finished]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"expected every run once, got more than once: {', '.join(twice)}")
+    content = scoreboard(finished, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), command=command)
+    source = out.with_suffix(".json")
+    write_json(source, content)
+    _print_claims(content)
+    return dashboards.build_scoreboard(source, out)
+
+
+def _finished(run: RunDirectory, folder: Path) -> "Finished":
+    import pandas as pd
+
+    from study.scoreboard import Finished
+
+    tables = {name: run.path / f"{name}.parquet" for name in ("evaluation", "comparison")}
+    missing = [str(path) for path in tables.values() if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{run.path}: no tables yet ({', '.join(missing)})\nfinish it, or: python -m study.report {run.path}"
+        )
+    study, page = run.read_study(), run.path / "dashboard.html"
+    verdict = json.loads((run.path / "verdict.json").read_text())
+    return Finished(
+        {
+            **study,
+            "name": f"{run.path.parent.name}/{run.path.name}" if run.path.name == study["task"] else study["name"],
+        },
+        pd.read_parquet(tables["evaluation"]),
+        pd.read_parquet(tables["comparison"]),
+        verdict["headline"],
+        os.path.relpath(page, folder.resolve()) if page.is_file() else "",
+    )
+
+
+def _print_claims(content: dict[str, Any]) -> None:
+    """Print the claims table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="claims of the paper", title_justify="left")
+    for title in ("claim", "difference [95 %], points", "verdict"):
+        table.add_column(title, justify="right" if title.startswith("difference") else "left")
+    for claim in content["claims"]:
+        values = [claim[name] for name in ("difference", "low", "high")]
+        text = "n/a" if values[0] is None else f"{100 * values[0]:+.1f}"
+        if None not in values:
+            text += f" [{100 * values[1]:+.1f}, {100 * values[2]:+.1f}]"
+        table.add_row(claim["claim"], text, claim["verdict"])
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print()
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -37,6 +38,8 @@ class Context:
     reference: Any = None
     """The data set in Ray's object store."""
     gauges: Gauges | None = None
+    whole: Path | None = None
+    """The directory of several runs that this one is part of."""
 
     @property
     def recipe(self) -> dict[str, Any]:

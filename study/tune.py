@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,10 @@ def run(request: Request) -> int:
     """
     from study import preflight, record
     from study.run import RunDirectory, locked
+    from study.several import is_several
 
+    if request.tasks or (request.resume is not None and is_several(request.resume)):
+        return run_all(request)
     if request.resume is not None:
         directory = RunDirectory(request.resume)
         directory.read_study()
@@ -60,6 +64,59 @@ def run(request: Request) -> int:
         return COMPLETE
     with locked(directory):
         return _train(request, directory, config, source, record.new(config, source, directory, command()), again=())
+
+
+def run_all(request: Request) -> int:
+    """Do, or finish, one study of every task, and write the scoreboard.
+
+    Raises:
+        InputError: something the user can mend; nothing was trained, or everything trained so far is kept.
+    """
+    from study import preflight, report, several
+    from study.cluster import connect
+    from study.environment import prepare
+    from study.run import RunDirectory
+
+    folder = (request.resume or request.output or several.default_folder()).resolve()
+    if request.resume is None:
+        preflight.free(RunDirectory(folder))
+        configs, line = list(request.tasks), command()
+    else:
+        studies, line = several.asked(folder)
+        configs = [preflight.with_losses(config, request.add_losses) for config in studies]
+    for config in configs:  # all of them, before the first one trains
+        _checked(config, request)
+    prepare(request.resources.verbose)
+    import ray
+
+    joined = ray.is_initialized()
+    if not request.dry_run:
+        several.begin(folder, configs, line)
+        connect(request.resources)
+    request = replace(request, tasks=(), resume=None, output=None, whole=folder)
+    try:
+        code = several.work(folder, configs, lambda config, path: _one_of_all(request, config, path))
+        if request.dashboard and not request.dry_run and code <= INCOMPLETE:
+            runs = several.run_directories(folder)
+            print(f"\n{report.write_scoreboard(runs, folder / 'scoreboard.html', line)}")
+        return code
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(folder)}")
+        return INTERRUPTED
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _one_of_all(request: Request, config: "StudyConfig", path: Path) -> int:
+    """Begin or finish the study of one task."""
+    from study.run import RunDirectory
+
+    directory = RunDirectory(path)
+    if not directory.study_file.is_file():
+        return run(replace(request, config=config, output=path, add_losses=()))
+    had = directory.read_study()["config"]["losses"]
+    return run(replace(request, resume=path, add_losses=tuple(loss for loss in config.losses if loss not in had)))
 
 
 def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -> int:
@@ -99,7 +156,7 @@ def _train(
     prepare(request.resources.verbose)
     from study import stages
 
-    context = stages.Context(config, request.resources, directory, source, study)
+    context = stages.Context(config, request.resources, directory, source, study, whole=request.whole)
     return on_ray(context, stages.run_all, again=again, dashboard=request.dashboard)
 
 
@@ -139,7 +196,8 @@ def on_ray(
         except KeyboardInterrupt:
             study.update(status="interrupted", peak_memory_bytes=memory.peak)
             directory.write_study(study)
-            print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(directory.path)}")
+            again = resume_command(context.whole or directory.path)
+            print(f"\ninterrupted; everything finished is kept. Go on with:\n  {again}")
             return INTERRUPTED
         finally:
             if not joined:
@@ -161,7 +219,8 @@ def _report(context: "Context", started: float, dashboard: bool) -> int:
     minutes = (time.monotonic() - started) / 60
     print(f"took {minutes:.1f} min, peak memory {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
     if failed:
-        print(f"\n{len(failed)} cells failed; try them again with: {resume_command(context.run.path)}", file=sys.stderr)
+        again = resume_command(context.whole or context.run.path)
+        print(f"\n{len(failed)} cells failed; try them again with: {again}", file=sys.stderr)
         for key, error in sorted(failed.items())[:10]:
             print(f"  {key}: {error.splitlines()[0]}", file=sys.stderr)
         return INCOMPLETE

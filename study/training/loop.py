@@ -24,7 +24,7 @@ from study.training.batches import DeviceData, LabelledImages, as_bytes, as_labe
 from study.training.parallel import Regime, plain_regime
 from study.training.prediction import PREDICTION_BATCH, outputs
 from study.training.recipe import Recipe, learning_rate_at
-from study.training.recording import EpochRecord
+from study.training.recording import BINS, EpochRecord, margin_quantiles
 
 Metrics = dict[str, float]
 State = dict[str, Any]
@@ -82,8 +82,11 @@ def fit(
         learning_rate: of the epoch's last step.
         train_loss: mean over the steps.
         active_share: share of the samples seen whose loss had a nonzero gradient with respect to their logits.
+        active_classes: mean share of the C logits that had a nonzero gradient, over the active samples.
         gradient_norm: L2 norm of the gradient over all trained parameters, without weight decay; mean over the steps.
         logit_scale: standard deviation (ddof 0) of a sample's logits; mean over the samples seen.
+        margin_q05, …_q25, …_q50, …_q75, …_q95: quantiles of z_y − max_{j≠y} z_j over the samples seen, to within a
+            twenty-fifth of their size.
         seconds: wall clock, training and validation.
         validation_<name>: for each name that `score` or `judge` returns.
 
@@ -206,7 +209,7 @@ class _Trainer:
 
     def _metrics(self, record: EpochRecord, rate: float) -> Metrics:
         totals = parallel.sum_over_ranks(record.totals(), self.device, self.world_size)
-        value, norm, active, spread, samples = totals.tolist()
+        value, norm, active, spread, samples, share = totals[:-BINS].tolist()
         steps = len(self.bounds) * self.world_size
         if not all(math.isfinite(number) for number in (value, norm, spread)):
             raise NonFiniteLoss(self.done, rate)
@@ -215,8 +218,10 @@ class _Trainer:
             "learning_rate": rate,
             "train_loss": value / steps,
             "active_share": active / samples if samples else math.nan,
+            "active_classes": share / active if active else math.nan,
             "gradient_norm": norm / steps,
             "logit_scale": spread / samples if samples else math.nan,
+            **margin_quantiles(totals[-BINS:]),
         }
 
     def state_getter(self) -> Callable[[], State]:

@@ -95,6 +95,7 @@ def test_metrics_are_plain_numbers_and_complete():
     assert [epoch["epoch"] for epoch in metrics] == [1, 2, 3]
     names = {
         *("epoch", "learning_rate", "train_loss", "active_share", "gradient_norm", "logit_scale", "seconds"),
+        *("active_classes", "margin_q05", "margin_q25", "margin_q50", "margin_q75", "margin_q95"),
         "validation_accuracy",
     }
     for epoch in metrics:

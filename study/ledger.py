@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
+from study.cost import cost_key
 from study.run import STAGES, Key, RunDirectory
 from study.tasks import get_task
 
@@ -62,7 +63,13 @@ def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
 
 def asked(config: StudyConfig, run: RunDirectory) -> list[Key]:
     """Return every cell that must be complete for the study to be complete."""
-    return [*confirm_keys(config), *evaluation_keys(config, run), *attack_keys(config, run), *health_keys(config, run)]
+    return [
+        *confirm_keys(config),
+        cost_key(config),
+        *evaluation_keys(config, run),
+        *attack_keys(config, run),
+        *health_keys(config, run),
+    ]
 
 
 def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:

@@ -157,7 +157,7 @@ def finish(
         edge_flags=flags,
         cells={
             "asked": asked,
-            "complete": asked - sum(key.stage in ("confirm", "evaluate", "attack") for key in failed),
+            "complete": asked - sum(key.stage in ("confirm", "cost", "evaluate", "attack") for key in failed),
             "failed": [{"key": str(key), "error": error} for key, error in sorted(failed.items())],
         },
     )

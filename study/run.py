@@ -19,7 +19,7 @@ from urllib.parse import quote
 from study.errors import InputError
 
 VERSION = 1
-STAGES = ("search", "rescore", "confirm", "sweep", "evaluate", "attack")
+STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "attack")
 
 
 @dataclass(frozen=True, order=True)

@@ -13,6 +13,7 @@ import ray
 from study.cluster import Gauges
 from study.config import Resources, StudyConfig
 from study.confirm import confirm_trainings, rescore_trainings, sweep_trainings
+from study.cost import cost_key, measure_cost
 from study.data.types import Source
 from study.ledger import attack_keys, evaluation_keys, health_keys
 from study.measure import attack_model, check_model, evaluate_model
@@ -118,6 +119,7 @@ def train(context: Context) -> None:
 def evaluate(context: Context) -> None:
     """Measure and attack every confirmed model."""
     config, run = context.config, context.run
+    _work(context, "cost", [(cost_key(config), measure_cost)])
     _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
     attacks = [(key, partial(attack_model, norm=n, eps=eps)) for key, (n, eps) in attack_keys(config, run).items()]
     checks = [(key, partial(check_model, norm=norm)) for key, norm in health_keys(config, run).items()]

@@ -162,7 +162,7 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
         "curves": frame("curves", _of_models(measured, "curves")).drop_duplicates(ignore_index=True),
         "health": frame("health", _of_models(cells["attack"], "health")),
         "sensitivity": frame("sensitivity", (_sensitivity(config, key, cell) for key, cell in cells["sweep"])),
-        "timing": frame("timing", (_timing(key, cell) for stage in STAGES for key, cell in cells[stage])),
+        "timing": frame("timing", (row for stage in STAGES for pair in cells[stage] for row in _timing(*pair))),
     }
 
 
@@ -236,8 +236,19 @@ def _sensitivity(config: StudyConfig, key: Key, cell: Mapping[str, Any]) -> Row:
     }
 
 
-def _timing(key: Key, cell: Mapping[str, Any]) -> Row:
-    return {
+def _timing(key: Key, cell: Mapping[str, Any]) -> Iterable[Row]:
+    """Return how long a cell took; of the measurement of cost a row "step" and a row "epoch" for every loss."""
+    about = {"method": key.method, "arm": key.arm, "replicate": key.replicate, "number": key.number, "epochs": 0}
+    for row in cell.get("steps", ()):
+        for what in ("step", "epoch"):
+            yield {
+                **about,
+                "stage": what,
+                "loss": row["loss"],
+                "seconds": row[f"{what}_seconds"],
+                "images": row["images"],
+            }
+    yield {
         "stage": key.stage,
         "method": key.method,
         "loss": key.loss,

@@ -1,0 +1,68 @@
+import pytest
+
+from search_spaces.losses import LOSS_SPACES
+from search_spaces.presets import CORE
+from study.config import StudyConfig
+from study.errors import InputError
+from study.methods import METHODS
+from study.models.registry import MODELS
+from study.options import all_tasks, study_config
+from study.tasks import PROBES, TASKS
+from study.tasks.types import Applies
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+class TestEveryTask:
+    def test_methods_and_objective_are_known(self, task):
+        assert set(task.methods) <= set(METHODS)
+        assert task.endpoint.method in task.methods
+        assert task.objective in task.objectives
+
+    @pytest.mark.parametrize("preset", ["smoke", "quick", "full", "paper"])
+    def test_presets_are_whole_studies(self, task, preset):
+        config = study_config({"task": task.name, "preset": preset})
+        assert isinstance(config, StudyConfig)
+        assert MODELS[config.model].dense == task.dense
+        assert set(config.losses) <= set(LOSS_SPACES)
+
+    def test_the_core_losses_run_from_quick_on(self, task):
+        config = study_config({"task": task.name, "preset": "full"})
+        assert set(CORE) <= set(config.losses)
+
+    def test_the_table_of_probes_is_whole(self, task):
+        assert set(task.probes) == set(PROBES)
+        assert all(applies.note for applies in task.probes.values() if applies.answer != "yes")
+        assert {applies.answer for applies in task.probes.values()} <= {"yes", "restricted", "no"}
+
+    def test_the_endpoint_is_among_the_probes(self, task):
+        assert task.applies(task.endpoint.probe)
+
+    def test_an_unusable_loss_is_refused_with_the_reason(self, task):
+        for loss, reason in task.unusable.items():
+            with pytest.raises(InputError, match="cannot use") as error:
+                study_config({"task": task.name, "losses": ["ce", loss]})
+            assert reason in str(error.value)
+
+
+def test_all_runs_the_core_losses_everywhere_from_quick_on():
+    assert [config.task for config in all_tasks({})] == list(TASKS)
+    assert {config.losses for config in all_tasks({})} == {CORE}
+    assert {config.losses for config in all_tasks({"preset": "smoke"})} == {("ce", "hem", "hem+")}
+
+
+def test_all_refuses_what_belongs_to_one_task():
+    with pytest.raises(InputError, match="--methods belongs to one task"):
+        all_tasks({"methods": ["drw"]})
+
+
+def test_radii_follow_the_kind_of_images():
+    assert study_config({"task": "adversarial"}).eps == (0.1,)
+    natural = study_config({"task": "adversarial", "dataset": "npz:photos.npz"})
+    assert natural.eps == (1 / 255,)
+    assert TASKS["adversarial"].endpoint_on("npz:photos.npz").slice == f"Linf-{1 / 255:g}"
+    assert TASKS["adversarial"].endpoint_on("mnist5k").slice == "Linf-0.1"
+
+
+def test_a_probe_that_is_not_named_does_not_apply():
+    assert not Applies("no")
+    assert Applies("restricted", "some")

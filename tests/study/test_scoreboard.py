@@ -1,0 +1,72 @@
+"""Several runs in one: the family, the claims and the cells; numbers are those of the runs one by one."""
+
+import json
+
+import pytest
+
+from study import compare
+from study.scoreboard import Finished, scoreboard
+from tests.study.evaluations import NOISE, PLANTED, rows, study
+
+
+def finished(task, values, name="", **more):
+    setting = study(values, task=task, **more) | {
+        "name": name or task,
+        "status": "complete",
+        "created": "",
+        "arms": ["tuned"],
+    }
+    table = rows(values)
+    comparison = compare.compare(table, study=setting)
+    return Finished(setting, table, comparison, compare.verdict(comparison, table, study=setting)["headline"], "")
+
+
+def board(*runs):
+    content = scoreboard(runs, created="2026", command="python")
+    json.dumps(content, allow_nan=False)
+    return content
+
+
+def cell(content, **key):
+    [found] = [c for c in content["cells"] if all(c[name] == value for name, value in key.items())]
+    return found
+
+
+def test_holm_is_over_all_runs_together():
+    planted, noise = finished("imbalanced", PLANTED), finished("continual", NOISE)
+    alone = board(planted)["claims"][0]
+    [together] = [c for c in board(planted, noise)["claims"] if c["claim"] == "HEM > CE on imbalanced"]
+    assert together["p"] == alone["p"]
+    assert together["p_holm"] == pytest.approx(2 * alone["p_holm"])
+    assert board(planted, noise)["family"] == 2
+
+
+def test_cells_carry_the_difference_and_its_interval():
+    found = cell(board(finished("imbalanced", PLANTED)), loss="hem+")
+    half = 4.302652729911275 * 0.01 * (1 / 3 + 1 / 4) ** 0.5
+    assert found["difference"] == pytest.approx(0.10)
+    assert (found["low"], found["high"]) == pytest.approx((0.10 - half, 0.10 + half))
+    assert (found["paper"], found["ours"], found["disagrees"]) == ("better", "better", False)
+
+
+def test_a_disagreement_with_the_paper_is_named():
+    against = {"ce": PLANTED["hem+"], "hem+": PLANTED["ce"]}
+    found = cell(board(finished("imbalanced", against)), loss="hem+")
+    assert (found["paper"], found["ours"], found["disagrees"], found["verdict"]) == ("better", "worse", True, "loss")
+
+
+def test_what_is_undecided_disagrees_with_nobody():
+    found = cell(board(finished("imbalanced", NOISE)), loss="hem+")
+    assert (found["ours"], found["disagrees"]) == ("undecided", False)
+
+
+def test_no_information_counts_for_nobody():
+    ceiling = {"ce": [0.995, 0.996, 0.994], "hem+": [0.90, 0.90, 0.91]}
+    found = cell(board(finished("imbalanced", ceiling)), loss="hem+")
+    assert (found["ours"], found["disagrees"]) == ("no information", False)
+
+
+def test_other_losses_have_no_verdict_and_no_direction_of_the_paper():
+    values = PLANTED | {"dice": [0.40, 0.43, 0.38]}
+    found = cell(board(finished("imbalanced", values)), loss="dice")
+    assert (found["verdict"], found["paper"], found["ours"]) == ("", "", "worse")

@@ -14,6 +14,7 @@ import numpy as np
 from study.config import StudyConfig
 from study.measure import load_network, outside
 from study.run import Key, RunDirectory
+from study.seeds import derive
 from study.tasks import PROBES, get_task
 from study.trial import splits_of
 
@@ -93,11 +94,35 @@ def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[s
     return arrays
 
 
+def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
+    """Return the classes predicted on corrupted test images: the same images for every model of a replicate."""
+    from study.data.corruption import SEVERITIES, TEST_KINDS, applicable, corrupted
+
+    config, test = subject.config, subject.data.test
+    reasons = applicable(test.images.shape[1:])
+    kinds = [kind for kind in TEST_KINDS if not reasons[kind]]
+    about["corruption"] = {"kinds": kinds, "not_available": [kind for kind in TEST_KINDS if reasons[kind]]}
+    seed = derive(config.seed, "corruption", subject.key.replicate)
+    order = np.random.default_rng(seed).permutation(len(test))
+    points = np.sort(order[: config.corruption_points or len(test)])
+    images, folder = test.images[points], subject.run.path / "corruptions"
+    predictions = [
+        [subject.logits(model, corrupted(images, kind, severity, seed, folder)).argmax(1) for severity in SEVERITIES]
+        for kind in kinds
+    ]
+    shape = (len(kinds), len(SEVERITIES), len(points))
+    return {
+        "corruption/points": points,
+        "corruption/predictions": np.array(predictions, dtype=np.int16).reshape(shape),
+    }
+
+
 ASKED: dict[str, Callable[[Subject, "torch.nn.Module", About], dict[str, np.ndarray]]] = {
     "accuracy": _clean,
     "posthoc": _clean,
     "calibration": _clean,
     "rejection": _outside,
+    "corruption": _corrupted,
 }
 """Probe → what the model is asked for it."""
 
@@ -170,10 +195,27 @@ def _calibration(arrays: Arrays, about: About) -> Found:
     return rows, curves.reliability(*_test(arrays), temperature)
 
 
+def _corruption(arrays: Arrays, about: About) -> Found:
+    from study.data.corruption import SEVERITIES
+    from study.probes import corruption
+
+    points = arrays["corruption/points"]
+    logits, labels = _test(arrays)
+    predicted = {
+        (kind, severity): arrays["corruption/predictions"][i, j].astype(np.int64)
+        for i, kind in enumerate(about["corruption"]["kinds"])
+        for j, severity in enumerate(SEVERITIES)
+    }
+    clean = logits[points].argmax(1)
+    left_out = about["corruption"]["not_available"]
+    return corruption.rows(predicted, labels[points], clean, len(about["classes"]), not_available=left_out), ()
+
+
 ROWS: dict[str, Callable[[Arrays, About], Found]] = {
     "accuracy": _accuracy,
     "posthoc": _posthoc,
     "rejection": _rejection,
     "calibration": _calibration,
+    "corruption": _corruption,
 }
 """Probe → (rows, curve points) from stored outputs."""

@@ -88,7 +88,7 @@ def _check(images: UInt8Array, kind: str, severity: int, seed: int) -> None:
     """Raise InputError unless this corruption exists and can be used on images of this shape."""
     if kind not in KINDS:
         raise unknown("corruption", kind, KINDS)
-    if severity not in SEVERITIES or isinstance(severity, bool):
+    if severity not in SEVERITIES or isinstance(severity, bool | float):
         raise InputError(f"{kind}: severity: expected one of {', '.join(map(str, SEVERITIES))}, got {severity!r}")
     if seed < 0:
         raise InputError(f"{kind}: seed: expected a whole number of at least 0, got {seed!r}")
@@ -138,7 +138,7 @@ def _digest(images: UInt8Array, kind: str, severity: int, seed: int) -> str:
 def _read_kept(path: Path, shape: tuple[int, ...]) -> UInt8Array | None:
     """Return the images in a file of the cache, None if it is missing, damaged (zip's own CRC-32) or something else."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images = archive["images"]
     except (*UNREADABLE, KeyError, AttributeError, TypeError):
         return None
@@ -201,7 +201,8 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if not path.is_file():
         raise InputError(f"{path}: expected a file of CIFAR-10-C as published (.npy), got no such file")
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except UNREADABLE as error:
         raise InputError(f"{path}: expected a NumPy array, got a file that cannot be read as one: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != shape:

@@ -1,14 +1,19 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from search_spaces.losses import LOSS_SPACES
 from search_spaces.presets import CORE
 from study.config import StudyConfig
+from study.data.types import Images, Source
 from study.errors import InputError
 from study.methods import METHODS
 from study.models.registry import MODELS
 from study.options import all_tasks, study_config
 from study.tasks import PROBES, TASKS
 from study.tasks.types import Applies
+from study.trial import splits
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -66,3 +71,23 @@ def test_radii_follow_the_kind_of_images():
 def test_a_probe_that_is_not_named_does_not_apply():
     assert not Applies("no")
     assert Applies("restricted", "some")
+
+
+def test_paper_retrains_on_the_fields_own_long_tailed_cifar():
+    labels = np.repeat(np.arange(10), 5000)
+    source = Source(
+        "cifar10",
+        Images(np.zeros((50_000, 8, 8, 1), np.uint8), labels),
+        Images(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10)),
+        tuple("abcdefghij"),
+        "",
+    )
+    config = study_config({"task": "imbalanced", "preset": "paper"})
+    search, final = (splits(config, source, 0, final=final) for final in (False, True))
+    assert sum(final.class_counts) == 12_406
+    assert final.class_counts[0] == 5000
+    assert final.class_counts == tuple(sorted(final.class_counts, reverse=True))
+    assert len(final.validation) == 0
+    assert len(search.validation) == 1000
+    other = replace(config, preset="full")
+    assert splits(other, source, 0, final=True).class_counts == search.class_counts

@@ -1,0 +1,59 @@
+"""Several runs in one directory: what was asked for, what of it has begun, and the exit code of all together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from study.errors import InputError
+from study.options import all_tasks
+from study.several import ALL_FILE, asked, begin, is_several, run_directories, work
+from study.tasks import TASKS
+
+CONFIGS = all_tasks({"preset": "smoke"})
+
+
+def test_what_was_asked_for_comes_back(tmp_path):
+    begin(tmp_path, CONFIGS, "python -m study.tune --task all")
+    assert asked(tmp_path) == (list(CONFIGS), "python -m study.tune --task all")
+    assert is_several(tmp_path)
+    assert not is_several(tmp_path / "imbalanced")
+
+
+def test_a_damaged_record_says_so(tmp_path):
+    (tmp_path / ALL_FILE).write_text("{")
+    with pytest.raises(InputError, match=r"all\.json cannot be read"):
+        asked(tmp_path)
+
+
+def test_only_runs_that_have_begun_are_reported(tmp_path):
+    begin(tmp_path, CONFIGS, "")
+    with pytest.raises(InputError, match="none of its tasks has begun"):
+        run_directories(tmp_path)
+    (tmp_path / "continual").mkdir()
+    (tmp_path / "continual" / "study.json").write_text(json.dumps({"version": 1}))
+    assert [run.path.name for run in run_directories(tmp_path)] == ["continual"]
+
+
+def test_a_single_run_stands_for_itself(tmp_path):
+    assert [run.path for run in run_directories(tmp_path)] == [tmp_path.resolve()]
+
+
+@pytest.mark.parametrize(
+    ("codes", "result", "done"),
+    [
+        ([0, 0, 0, 0, 0, 0], 0, 6),
+        ([0, 1, 0, 0, 0, 0], 1, 6),  # failed cells of one task do not keep the others from being done
+        ([0, 0, 130], 130, 3),  # an interruption ends it
+        ([2], 2, 1),
+    ],
+)
+def test_exit_code_of_all_together(tmp_path, codes, result, done):
+    seen = []
+
+    def one(config, path):
+        seen.append((config.task, path))
+        return codes[len(seen) - 1]
+
+    assert work(tmp_path, CONFIGS, one) == result
+    assert seen == [(task, Path(tmp_path / task)) for task in list(TASKS)[:done]]

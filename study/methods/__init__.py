@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 from study.errors import unknown
+from study.methods.outliers import outlier_exposure
 from study.methods.plain import drw, plain
 from study.methods.types import Epochs, Job, Running
 
 METHODS: dict[str, Callable[[Job], Running]] = {
     "plain": plain,
     "drw": drw,
+    "outlier_exposure": outlier_exposure,
 }
 
 

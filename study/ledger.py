@@ -90,7 +90,7 @@ def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     for key in asked(config, run):
         if key not in failed and run.read_cell(key) is None:
             loss = "ce" if key.arm == "dropin" else key.loss
-            lost = key.arm != "default" and (key.method, loss, key.replicate) not in named
+            lost = key.arm not in ("", "default") and (key.method, loss, key.replicate) not in named
             failed[key] = f"no trial of {loss} finished in replicate {key.replicate}" if lost else "not done yet"
     return failed
 

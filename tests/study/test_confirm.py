@@ -89,9 +89,11 @@ def test_every_cell_that_is_asked_for_and_missing_is_named(tmp_path):
     run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2, rescored=1)
     trial(run, ("plain", "ce", 0), 0, 0.5, 0.5)
     failed = ledger.failures(study, run)
-    assert {key.arm: reason for key, reason in failed.items()} == dict.fromkeys(
-        ("default", "dropin", "tuned"), "not done yet"
-    )
+    expected = {("confirm", arm): "not done yet" for arm in ("default", "dropin", "tuned")}
+    assert {(key.stage, key.arm): reason for key, reason in failed.items()} == {
+        **expected,
+        ("cost", ""): "not done yet",
+    }
 
 
 def test_pixels_are_laid_out_as_attacks_expect_them():

@@ -5,12 +5,12 @@ from search_spaces.recipes import recipes
 
 RECIPES = recipes(augmentation="none", batch_size=16)
 
-_SPECIALISTS = ("ce_dice", "focal", "ce_balanced")
+_SPECIALISTS = ("focal", "ce_balanced")
 
 PRESETS = presets(
     {"model": "unet_small", "attacks": "none", "scenes": 400},
-    smoke={"epochs": 3, "scenes": 60},
-    quick={"epochs": 8},
+    smoke={"epochs": 2, "scenes": 240},
+    quick={"epochs": 8, "scenes": 320, "planned_seconds": 9.0},
     full={"losses": CORE + _SPECIALISTS, "epochs": 30, "scenes": 2000},
     paper={"dataset": "mnist5k", "losses": CORE + _SPECIALISTS, "epochs": 100, "scenes": 4000},
 )

@@ -71,6 +71,13 @@ def load_network(
     return model.eval()
 
 
+def kept_weights(run: RunDirectory, key: Key) -> list[str]:
+    """Return the names of the further weights that a confirmed model has."""
+    import torch
+
+    return list(torch.load(run.model(_confirmed(key)), weights_only=True)["kept"])
+
+
 def _confirmed(key: Key) -> Key:
     return Key("confirm", key.method, key.loss, key.arm, key.replicate, key.number)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.config import StudyConfig
-from study.measure import load_network, outside
+from study.measure import kept_weights, load_network, outside
 from study.run import Key, RunDirectory
 from study.seeds import derive
 from study.tasks import PROBES, get_task
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from study.data.types import Images, Source, Splits
 
 SHIFTED = "shifted-known"
-INITIAL = "initial"
 Arrays = Mapping[str, np.ndarray]
 About = dict[str, Any]
 
@@ -47,6 +46,10 @@ class Subject:
     def network(self, kept: str = "") -> "torch.nn.Module":
         """Return the network, or an earlier state of it."""
         return load_network(self.config, self.source, self.run, self.key, kept)
+
+    def kept(self) -> list[str]:
+        """Return the names of its earlier states."""
+        return kept_weights(self.run, self.key)
 
     def logits(self, model: "torch.nn.Module", images: np.ndarray) -> np.ndarray:
         """Return logits, float32, of uint8 images."""
@@ -117,12 +120,31 @@ def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict
     }
 
 
+def _stages(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
+    """Return the test logits of the network before training and after each experience but the last, if it was kept."""
+    test = subject.data.test
+    return {f"stage/{name}": subject.logits(subject.network(name), test.images) for name in subject.kept()}
+
+
+def _maps(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
+    """Return one confusion matrix for each validation and test image."""
+    from study.probes.segmentation import confusions
+
+    arrays = {}
+    for name, part in (("validation", subject.data.validation), ("test", subject.data.test)):
+        predicted = subject.logits(model, part.images).argmax(1)
+        arrays[f"{name}/confusions"] = confusions(predicted, part.labels, len(about["classes"])).astype(np.int32)
+    return arrays
+
+
 ASKED: dict[str, Callable[[Subject, "torch.nn.Module", About], dict[str, np.ndarray]]] = {
     "accuracy": _clean,
     "posthoc": _clean,
     "calibration": _clean,
     "rejection": _outside,
     "corruption": _corrupted,
+    "continual": _stages,
+    "segmentation": _maps,
 }
 """Probe → what the model is asked for it."""
 
@@ -211,11 +233,30 @@ def _corruption(arrays: Arrays, about: About) -> Found:
     return corruption.rows(predicted, labels[points], clean, len(about["classes"]), not_available=left_out), ()
 
 
+def _continual(arrays: Arrays, about: About) -> Found:
+    from study.probes import continual
+
+    logits, labels = _test(arrays)
+    count = len(about["experiences"])
+    between = [arrays[f"stage/experience{k}"] for k in range(count - 1) if f"stage/experience{k}" in arrays]
+    return continual.rows([*between, logits], labels, about["experiences"], arrays.get("stage/initial")), ()
+
+
+def _segmentation(arrays: Arrays, about: About) -> Found:
+    from study.probes import segmentation
+
+    parts = ("test", "validation")
+    found = [segmentation.rows(arrays[f"{part}/confusions"], about["classes"], dataset=part) for part in parts]
+    return [line for rows in found for line in rows], ()
+
+
 ROWS: dict[str, Callable[[Arrays, About], Found]] = {
     "accuracy": _accuracy,
     "posthoc": _posthoc,
     "rejection": _rejection,
     "calibration": _calibration,
     "corruption": _corruption,
+    "continual": _continual,
+    "segmentation": _segmentation,
 }
 """Probe → (rows, curve points) from stored outputs."""

@@ -253,7 +253,7 @@ def _num_classes(data: Mapping[str, Any]) -> int:
 
 
 def _chance(metric: str, num_classes: int) -> float | None:
-    if metric in ("accuracy", "balanced_accuracy", "acc"):
+    if metric in ("accuracy", "balanced_accuracy", "acc", "miou"):  # mIoU of a map of one class: at most 1/C
         return 1 / num_classes
     return {"auroc": 0.5, "robust_accuracy": 0.0}.get(metric)
 

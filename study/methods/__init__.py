@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from study.errors import unknown
 from study.methods.adversarial import adversarial
+from study.methods.continual import joint, naive, replay
 from study.methods.outliers import outlier_exposure
 from study.methods.plain import drw, plain
 from study.methods.types import Epochs, Job, Running
@@ -12,6 +13,9 @@ METHODS: dict[str, Callable[[Job], Running]] = {
     "plain": plain,
     "drw": drw,
     "outlier_exposure": outlier_exposure,
+    "naive": naive,
+    "replay": replay,
+    "joint": joint,
     **{name: adversarial(name, own_objective=False) for name in ("pgd", "fast", "trades")},
     **{f"{name}_own": adversarial(name, own_objective=True) for name in ("pgd", "fast", "trades")},
 }

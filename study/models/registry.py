@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from study.errors import InputError, unknown
+from study.models.dense import build_dense_head, unet_small_body
 from study.models.layers import Network, Normalise, build_head, initialise
 from study.models.resnet import resnet_body
 from study.models.small import mlp_body, small_cnn_body
@@ -38,6 +39,7 @@ MODELS = {
         ModelSpec("small_cnn", lambda shape: small_cnn_body(shape[2]), min_size=8),
         ModelSpec("resnet20", lambda shape: resnet_body(shape[2], blocks_per_stage=3), min_size=8),
         ModelSpec("resnet32", lambda shape: resnet_body(shape[2], blocks_per_stage=5), min_size=8),
+        ModelSpec("unet_small", unet_small_body, min_size=8, dense=True),
     )
 }
 
@@ -58,7 +60,7 @@ def build_model(
     on the head nor on the number of classes.
 
     Args:
-        name: "mlp", "small_cnn", "resnet20" or "resnet32".
+        name: of `MODELS`.
         shape: (H, W, C) of the images; C is 1 or 3.
         num_classes: number of logits, at least 2.
         head: "linear" (weights and bias) or "cosine" (30 · cosine of features and class weights).
@@ -80,7 +82,7 @@ def build_model(
         torch.default_generator.manual_seed(seed)
         body, num_features = spec.build_body(shape)
         initialise(body)
-        classifier = build_head(head, num_features, num_classes)
+        classifier = (build_dense_head if spec.dense else build_head)(head, num_features, num_classes)
         initialise(classifier)
     return Network(normalise, body, classifier)
 

@@ -1,0 +1,107 @@
+"""Segmentation: intersection over union, from one confusion matrix an image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.types import IGNORED
+from study.errors import InputError
+from study.probes.rows import NOT_AVAILABLE, ArrayLike, FloatArray, IntArray, Row, as_array, row
+
+REPETITIONS = 1000
+
+
+def confusions(predictions: ArrayLike, labels: ArrayLike, num_classes: int, ignore_index: int = IGNORED) -> IntArray:
+    """Return int64 (N, C, C): for each image, pixels by true class (row) and predicted class (column).
+
+    Args:
+        predictions: (N, H, W) classes in [0, C).
+        labels: (N, H, W) classes in [0, C), or `ignore_index` for pixels that do not count.
+        num_classes: C.
+        ignore_index: label of such pixels.
+
+    Raises:
+        InputError: shapes that differ, or a class out of its range.
+    """
+    predicted, true = as_array(predictions), as_array(labels)
+    if predicted.shape != true.shape or true.ndim != 3:
+        raise InputError(f"maps: expected two arrays (N, H, W), got {predicted.shape} and {true.shape}")
+    counted = true != ignore_index
+    for name, values in (("predictions", predicted[counted]), ("labels", true[counted])):
+        if values.size and not (values.min() >= 0 and values.max() < num_classes):
+            raise InputError(f"{name}: expected classes 0 to {num_classes - 1}, got {values.min()} to {values.max()}")
+    image = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[counted]
+    cell = (image * num_classes + true[counted].astype(np.int64)) * num_classes + predicted[counted].astype(np.int64)
+    return np.bincount(cell, minlength=len(true) * num_classes**2).reshape(len(true), num_classes, num_classes)
+
+
+def iou(matrix: npt.ArrayLike) -> FloatArray:
+    """Return IoU_c = TP / (TP + FP + FN) (…, C) of confusion matrices (…, C, C).
+
+    A class in neither truth nor prediction is nan; one that is predicted and not there has 0.
+    """
+    counts = np.asarray(matrix, dtype=np.float64)
+    true_positive = np.diagonal(counts, axis1=-2, axis2=-1)
+    union = counts.sum(-1) + counts.sum(-2) - true_positive
+    return np.divide(true_positive, union, out=np.full(union.shape, NOT_AVAILABLE), where=union > 0)
+
+
+def miou(matrix: npt.ArrayLike) -> float:
+    """Return the mean IoU over the classes that have one; nan if none has."""
+    values = iou(matrix)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else NOT_AVAILABLE
+
+
+def pixel_accuracy(matrix: npt.ArrayLike) -> float:
+    """Return the share of counted pixels that are right; nan if there are none."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    return float(np.trace(counts) / counts.sum()) if counts.sum() else NOT_AVAILABLE
+
+
+def bootstrap_miou(matrices: IntArray, seed: int, repetitions: int = REPETITIONS) -> tuple[float, float]:
+    """Return the 95 % percentile interval of one model's mIoU over test images: images are drawn anew, never pixels.
+
+    Args:
+        matrices: (N, C, C), one an image.
+        seed: of the draws.
+        repetitions: how many.
+    """
+    generator = np.random.default_rng(seed)
+    count = len(matrices)
+    weights = generator.multinomial(count, np.full(count, 1 / count), size=repetitions)
+    drawn = np.tensordot(weights.astype(np.float64), matrices.astype(np.float64), axes=1)
+    values = np.nanmean(iou(drawn), axis=1)
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def rows(matrices: IntArray, classes: Sequence[str], dataset: str = "test") -> list[Row]:
+    """Return the rows of probe "segmentation"; n counts images.
+
+    Slice "all": miou, miou_low and miou_high (`bootstrap_miou`), pixel_accuracy, and foreground_iou: the mean without
+    the first class, which is the ground. Slice "class:<name>": iou.
+
+    Args:
+        matrices: (N, C, C), one an image.
+        classes: names of the C classes, the ground first.
+        dataset: the name of the set in the table.
+    """
+    n, whole = len(matrices), matrices.sum(0)
+    low, high = bootstrap_miou(matrices, seed=0)
+    each = iou(whole)
+    foreground = float(np.nanmean(each[1:])) if np.isfinite(each[1:]).any() else NOT_AVAILABLE
+    values = {
+        "miou": miou(whole),
+        "miou_low": low,
+        "miou_high": high,
+        "pixel_accuracy": pixel_accuracy(whole),
+        "foreground_iou": foreground,
+    }
+    return [
+        *(row("segmentation", dataset, "all", metric, value, n) for metric, value in values.items()),
+        *(
+            row("segmentation", dataset, f"class:{name}", "iou", value, n)
+            for name, value in zip(classes, each, strict=True)
+        ),
+    ]

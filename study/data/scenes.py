@@ -15,13 +15,13 @@ from study.errors import InputError
 
 SIDE = 64
 """Height and width of a scene in pixels."""
-DIGITS = (1, 4)
+DIGITS = (1, 3)
 """Fewest and most digits in a scene."""
-DIGIT_SIDES = (20, 24, 28, 32)
+DIGIT_SIDES = (28, 32, 40, 48)
 """Sides in pixels that a digit's square is scaled to."""
 INK = 127
 """Grey level of a digit's image above which a pixel is ink."""
-CONTRAST = (50, 110)
+CONTRAST = (80, 150)
 """Grey levels between the ink and the ground's mean under it, lighter or darker."""
 COMPOSABLE = ("digits", "mnist5k")
 _STREAM = 13

@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from study.data.embedded import digits, mnist5k
+from study.data.scenes import compose_scenes, split_scenes
+from study.data.types import IGNORED, Images
+from study.errors import InputError
+from tests.data.helpers import toy_source
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return split_scenes(mnist5k(), split_seed=3, n_train=60, n_validation=10, n_test=20)
+
+
+def test_every_pixel_is_ground_ink_or_without_a_label(splits):
+    for part in (splits.train, splits.validation, splits.test):
+        assert part.images.shape[1:] == (64, 64, 1)
+        assert part.labels.shape == part.images.shape[:3]
+        assert set(np.unique(part.labels)) <= {IGNORED, *range(11)}
+
+
+def test_class_counts_are_scenes_times_the_share_of_labelled_pixels(splits):
+    labels = splits.train.labels
+    expected = [60 * (labels == c).sum() / (labels != IGNORED).sum() for c in range(11)]
+    assert splits.class_counts == pytest.approx(expected)
+    assert sum(splits.class_counts) == pytest.approx(60)
+
+
+def test_ink_stands_out_from_its_ground():
+    one = Images(np.pad(np.full((1, 8, 8, 1), 255, np.uint8), ((0, 0), (10, 10), (10, 10), (0, 0))), np.array([4]))
+    scenes = compose_scenes(one, "train", 20, seed=0)
+    assert set(np.unique(scenes.labels)) <= {IGNORED, 0, 5}
+    assert ((scenes.labels == 5).sum((1, 2)) > 0).all()
+
+
+def test_scenes_are_the_same_in_any_process():
+    code = (
+        "from study.data.embedded import digits; from study.data.scenes import compose_scenes; import hashlib;"
+        "s = compose_scenes(digits().train, 'test', 5, seed=7);"
+        "print(hashlib.sha256(s.images.tobytes() + s.labels.tobytes()).hexdigest())"
+    )
+    import hashlib
+
+    here = compose_scenes(digits().train, "test", 5, seed=7)
+    expected = hashlib.sha256(here.images.tobytes() + here.labels.tobytes()).hexdigest()
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == expected
+
+
+def test_only_digits_can_be_composed():
+    with pytest.raises(InputError, match="expected digits"):
+        split_scenes(toy_source([20, 20]), split_seed=0, n_train=2, n_validation=1, n_test=1)

@@ -1,0 +1,146 @@
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hem import HEMLoss
+from study.methods import get_method
+from study.methods.adversarial import divergence, robust_judge
+from study.methods.inner_attack import cross_entropy, own, pgd, shared, untruncated_margin
+from tests.methods.jobs import job, weights
+
+EPS = 0.1
+
+
+class Linear(nn.Module):
+    """Two classes, z = (w·x, 0)."""
+
+    def __init__(self, direction):
+        super().__init__()
+        self.direction = nn.Parameter(direction)
+        self.batch = nn.BatchNorm2d(1)
+
+    def forward(self, images):
+        score = images.flatten(1) @ self.direction
+        return torch.stack((score, torch.zeros_like(score)), 1)
+
+
+def images(n=8):
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("objective", [cross_entropy, untruncated_margin, shared])
+def test_a_linear_model_is_attacked_as_well_as_can_be(objective):
+    model = Linear(torch.randn(64, generator=torch.Generator().manual_seed(1)))
+    x, labels = images() * 0.5 + 0.25, torch.zeros(8, dtype=torch.long)
+    moved = pgd(model, x, lambda z: objective(z, labels), eps=EPS, step=EPS / 2, steps=5)
+    best = x - EPS * model.direction.detach().sign().reshape(1, 1, 8, 8)
+    torch.testing.assert_close(moved, best)
+
+
+def test_attacks_stay_in_the_ball_and_in_the_pixel_range():
+    begun, x = job(), images()
+    labels = torch.arange(8)
+    moved = pgd(begun.model, x, lambda z: cross_entropy(z, labels), eps=EPS, step=EPS, steps=3)
+    assert (moved - x).abs().max() <= EPS + 1e-6
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert not torch.equal(moved, x)
+
+
+def test_an_attack_leaves_the_network_as_it_was():
+    model = Linear(torch.ones(64)).train()
+    pgd(model, images(), lambda z: z.sum(), eps=EPS, step=EPS, steps=2)
+    assert model.training
+    assert model.batch.training
+    assert model.direction.grad is None
+
+
+def test_a_cleared_margin_still_moves_under_its_own_objective():
+    model, labels = Linear(torch.ones(64)), torch.zeros(8, dtype=torch.long)
+    loss = HEMLoss(0.01)
+    assert loss(model(images()), labels) == 0  # all are separated by the margin
+    moved = pgd(model, images(), lambda z: own(loss)(z, labels), eps=EPS, step=EPS, steps=1, random_start=False)
+    assert (moved < images()).any()
+
+
+@pytest.mark.parametrize("method", ["pgd", "pgd_own", "fast", "fast_own"])
+def test_without_a_ball_it_is_plain_training(method):
+    one, other = job(eps=0.0), job()
+    for name, begun in ((method, one), ("plain", other)):
+        for _ in get_method(name)(begun).epochs:
+            pass
+    for name, value in weights(one.model).items():
+        assert torch.equal(value, other.model.state_dict()[name])
+
+
+def test_divergence_by_hand():
+    clean, moved = torch.tensor([[0.0, 0.0]]), torch.tensor([[torch.log(torch.tensor(3.0)), 0.0]])
+    # KL((1/2, 1/2) ‖ (3/4, 1/4)) = ½ ln(2/3) + ½ ln 2
+    assert divergence(clean, moved).item() == pytest.approx(0.5 * torch.log(torch.tensor(4 / 3)).item(), rel=1e-5)
+    both = torch.randn(5, 4), torch.randn(5, 4)
+    expected = (both[0].softmax(1) * (both[0].log_softmax(1) - both[1].log_softmax(1))).sum(1).mean()
+    torch.testing.assert_close(divergence(*both), expected)
+    assert divergence(both[0], both[0]).abs() < 1e-6
+
+
+@pytest.mark.parametrize("method", ["trades", "trades_own"])
+def test_trades_adds_nothing_without_a_ball(method):
+    one, other = job(eps=0.0), job()
+    values = [[m["train_loss"] for m, _ in get_method(n)(j).epochs] for n, j in ((method, one), ("plain", other))]
+    assert values[0] == pytest.approx(values[1], rel=1e-3)
+
+
+def judged(begun):
+    return robust_judge(
+        begun.data.validation, EPS, seed=0, device="cpu", points=60, steps=3, every=lambda epoch: epoch > 1
+    )
+
+
+def test_the_judge_attacks_and_says_nothing_in_other_epochs():
+    begun = job()
+    judge = judged(begun)
+    assert judge(begun.model, 1) == {}
+    found = judge(begun.model, 2)
+    assert found == judge(begun.model, 2)
+    assert 0 <= found["robust_accuracy"] <= found["robust_mean"] <= 1
+
+
+def test_training_under_attack_withstands_more():
+    shares = {}
+    for method in ("plain", "pgd"):
+        begun = job(eps=EPS, epochs=12)
+        for _ in get_method(method)(begun).epochs:
+            pass
+        shares[method] = judged(begun)(begun.model, 2)["robust_accuracy"]
+    assert shares["pgd"] > shares["plain"] + 0.1
+
+
+def test_the_best_epoch_is_kept_over_a_resume():
+    robust = {1: 0.3, 2: 0.7, 3: 0.7, 4: 0.1}
+
+    def judge(model, epoch):
+        return {"robust_accuracy": robust[epoch]}
+
+    whole = job(eps=EPS, epochs=4, judge=judge)
+    running, at = get_method("fast")(whole), {}
+    for metrics, get_state in running.epochs:
+        at[metrics["epoch"]] = weights(whole.model)
+        if metrics["epoch"] == 3:
+            buffer = io.BytesIO()
+            torch.save(get_state(), buffer)
+    assert all(torch.equal(value, at[2][name]) for name, value in running.kept["best"].items())
+    buffer.seek(0)
+    again = replace(job(eps=EPS, epochs=4, judge=judge), state=torch.load(buffer, weights_only=True))
+    resumed = get_method("fast")(again)
+    assert [metrics["epoch"] for metrics, _ in resumed.epochs] == [4]
+    assert all(torch.equal(value, at[2][name]) for name, value in resumed.kept["best"].items())
+    assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in weights(whole.model).items())
+
+
+def test_cross_entropy_is_the_sum():
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels, reduction="none").sum())

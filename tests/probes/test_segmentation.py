@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from study.errors import InputError
+from study.probes.segmentation import bootstrap_miou, confusions, iou, miou, pixel_accuracy, rows
+
+
+def maps(seed=0, n=5, classes=4):
+    generator = np.random.default_rng(seed)
+    return generator.integers(classes, size=(n, 6, 7)), generator.integers(classes, size=(n, 6, 7))
+
+
+def test_iou_by_hand():
+    truth = np.array([[[0, 0, 0, 1]]])
+    predicted = np.array([[[0, 0, 1, 2]]])
+    matrix = confusions(predicted, truth, 4).sum(0)
+    # class 0: 2 of 3; class 1: none right, so 0; class 2: predicted, not there: 0; class 3 in neither: n/a
+    np.testing.assert_array_equal(iou(matrix), [2 / 3, 0, 0, np.nan])
+    assert miou(matrix) == pytest.approx(2 / 9)
+    assert pixel_accuracy(matrix) == 0.5
+
+
+def test_it_is_scikit_learns():
+    predicted, truth = maps()
+    found = confusions(predicted, truth, 4)
+    for one, a, b in zip(found, truth, predicted, strict=True):
+        np.testing.assert_array_equal(one, confusion_matrix(a.ravel(), b.ravel(), labels=range(4)))
+    assert miou(found.sum(0)) == pytest.approx(jaccard_score(truth.ravel(), predicted.ravel(), average="macro"))
+
+
+def test_ignored_pixels_do_not_count_whatever_is_predicted():
+    predicted, truth = maps()
+    truth[:, :2] = -100
+    elsewhere = predicted.copy()
+    elsewhere[:, :2] = 99
+    np.testing.assert_array_equal(confusions(elsewhere, truth, 4), confusions(predicted, truth, 4))
+    assert confusions(predicted, truth, 4).sum() == 5 * 4 * 7
+
+
+def test_bootstrap_draws_images():
+    same = np.repeat(confusions(*maps(n=1), 4), 20, axis=0)
+    low, high = bootstrap_miou(same, seed=0)
+    assert low == pytest.approx(high) == pytest.approx(miou(same.sum(0)))
+    low, high = bootstrap_miou(confusions(*maps(n=40), 4), seed=0)
+    assert low < miou(confusions(*maps(n=40), 4).sum(0)) < high
+
+
+def test_rows_name_the_classes_and_the_foreground():
+    found = {(r["slice"], r["metric"]): r["value"] for r in rows(confusions(*maps(), 4), ("ground", "a", "b", "c"))}
+    each = iou(confusions(*maps(), 4).sum(0))
+    assert found["class:b", "iou"] == each[2]
+    assert found["all", "foreground_iou"] == pytest.approx(each[1:].mean())
+
+
+def test_errors():
+    predicted, truth = maps()
+    with pytest.raises(InputError, match="two arrays"):
+        confusions(predicted[:2], truth, 4)
+    with pytest.raises(InputError, match="labels: expected classes 0 to 2"):
+        confusions(np.zeros_like(truth), truth, 3)

@@ -4,6 +4,7 @@ This room knows pandas, plotly and jinja2, and the tables of a run directory; it
 """
 
 from dashboards.pages import build
+from dashboards.scoreboard import build_scoreboard
 from dashboards.tables import TableError
 
-__all__ = ["TableError", "build"]
+__all__ = ["TableError", "build", "build_scoreboard"]

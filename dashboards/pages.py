@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import plotly.offline
@@ -58,7 +58,22 @@ def build(run_dir: Path, out: Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """Return the page of a run as HTML text."""
-    view = make_view(run)
+    study = run.study
+    facts = [study.get(name) for name in ("task", "dataset", "model", "preset")]
+    facts.append(str(study.get("created") or "").replace("T", " ")[:16])
+    title = str(study.get("name") or run.directory.name)
+    return page_of(title, [str(fact) for fact in facts if fact], _unfinished(run), sections_of(make_view(run)))
+
+
+def page_of(title: str, facts: Sequence[str], warning: str, sections: Sequence[Section]) -> str:
+    """Return a page as HTML text.
+
+    Args:
+        title: its heading.
+        facts: a few words each, below the heading.
+        warning: shown above everything else; "" for none.
+        sections: what it shows.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -67,14 +82,11 @@ def render(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters["embedded"] = embedded
-    study = run.study
-    facts = [study.get(name) for name in ("task", "dataset", "model", "preset")]
-    facts.append(str(study.get("created") or "").replace("T", " ")[:16])
     return environment.get_template("page.html").render(
-        title=str(study.get("name") or run.directory.name),
-        facts=[str(fact) for fact in facts if fact],
-        warning=_unfinished(run),
-        sections=sections_of(view),
+        title=title,
+        facts=facts,
+        warning=warning,
+        sections=sections,
         style=_static("style.css"),
         script=_static("page.js"),
         plotly=plotly.offline.get_plotlyjs(),

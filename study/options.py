@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     what = top.add_argument_group("what")
     what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}, {ALL}")
     what.add_argument("--dataset", metavar="NAME", help=f"digits, mnist5k, cifar10, cifar100 or npz:PATH ({preset})")
-    what.add_argument("--model", metavar="NAME", help=f"mlp, small_cnn, resnet20 or resnet32 ({preset})")
+    what.add_argument("--model", metavar="NAME", help=f"mlp, small_cnn, resnet20, resnet32, unet_small ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
     what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
     what.add_argument(

@@ -1,5 +1,6 @@
 """The verdict, the claims, the arms and the forest: who leads, by how much, and how sure that is."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -137,6 +138,11 @@ def claims_section(view: View) -> Section:
     claims = [claim for claim in view.run.verdict.get("claims") or () if isinstance(claim, dict)]
     if not claims:
         return Section("claims", "Claims", [not_available("this run decides none of the claims")])
+    return Section("claims", "Claims", [claims_table(claims)])
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of claims: what was said, what was found, and how sure that is."""
     rows = []
     for claim in claims:
         written = points(claim.get("difference"))
@@ -164,8 +170,7 @@ def claims_section(view: View) -> Section:
         Column("verdict"),
         Column("reason"),
     ]
-    table = Table("claims-table", "What was claimed, and what this run says", columns, rows, pd.DataFrame(claims))
-    return Section("claims", "Claims", [table])
+    return Table("claims-table", "What was claimed, and what was found", columns, rows, pd.DataFrame(claims))
 
 
 def arms_section(view: View) -> Section:

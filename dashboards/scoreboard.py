@@ -1,0 +1,137 @@
+"""The page of several runs: the paper's claims decided over all of them, then tasks × losses, arm by arm."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dashboards.blocks import Block, Cell, Column, Note, Section, Table, badge_cell, number_cell, text_cell
+from dashboards.pages import page_of, write_atomically
+from dashboards.sections.verdict import claims_table
+from dashboards.style import interval, missing, points
+from dashboards.tables import TableError
+
+VERSION = 1
+_PARTS = ("losses", "arms", "runs", "claims", "cells", "family", "created")
+_OURS = {"better": "better", "worse": "worse", "equal": "equal", "no information": "no information"}
+
+Record = Mapping[str, Any]
+
+
+def build_scoreboard(source: Path, out: Path | None = None) -> Path:
+    """Write the page of a scoreboard and return where it is.
+
+    Args:
+        source: scoreboard.json.
+        out: the file to write; scoreboard.html beside the source by default.
+
+    Raises:
+        TableError: the source is missing or is no scoreboard of this version.
+    """
+    content = read_scoreboard(Path(source))
+    target = Path(out) if out is not None else Path(source).with_suffix(".html")
+    facts = [f"{len(content['runs'])} runs", str(content["created"]).replace("T", " ")[:16]]
+    write_atomically(target, page_of("Scoreboard", facts, "", sections_of(content)))
+    return target
+
+
+def read_scoreboard(source: Path) -> dict[str, Any]:
+    """Return the content of scoreboard.json.
+
+    Raises:
+        TableError: it is missing, cannot be read, or lacks a part.
+    """
+    try:
+        content: dict[str, Any] = json.loads(source.read_text())
+    except (OSError, ValueError) as error:
+        raise TableError(f"{source}: expected a scoreboard ({error})") from error
+    lacking = [part for part in _PARTS if part not in content] if isinstance(content, dict) else list(_PARTS)
+    if lacking or content.get("version") != VERSION:
+        raise TableError(
+            f"{source}: expected a scoreboard of version {VERSION}, lacking: {', '.join(lacking) or 'nothing'}"
+        )
+    return content
+
+
+def sections_of(content: Mapping[str, Any]) -> list[Section]:
+    """Return the claims, a table for each arm, what disagrees with the paper, and the runs."""
+    return [_claims(content), *(_arm(content, arm) for arm in _arms_first_tuned(content)), _runs(content)]
+
+
+def _arms_first_tuned(content: Mapping[str, Any]) -> list[str]:
+    return sorted(content["arms"], key=lambda arm: arm != "tuned")
+
+
+def _claims(content: Mapping[str, Any]) -> Section:
+    claims: Sequence[Record] = content["claims"]
+    counts = {word: sum(claim["verdict"] == word for claim in claims) for word in ("supported", "refuted", "undecided")}
+    lead = f"Of {len(claims)} claims of the paper: " + ", ".join(f"{n} {word}" for word, n in counts.items())
+    lead += f", {len(claims) - sum(counts.values())} without information."
+    note = (
+        f"HEM against cross-entropy is confirmatory: Holm's correction is over the {content['family']} runs together. "
+        "All other claims are exploratory, their p-values are not adjusted. Differences are in points of a hundred."
+    )
+    return Section("verdict", "Claims", [claims_table(claims), Note(note)], lead=lead, tag="claims")
+
+
+def _arm(content: Mapping[str, Any], arm: str) -> Section:
+    cells = [cell for cell in content["cells"] if cell["arm"] == arm]
+    losses = [loss for loss in content["losses"] if any(cell["loss"] == loss for cell in cells)]
+    rows = []
+    for run in content["runs"]:
+        own = {cell["loss"]: cell for cell in cells if cell["run"] == run["name"]}
+        if own:
+            rows.append([*_about(run), *(_difference(own.get(loss)) for loss in losses)])
+    columns = [
+        Column("task"),
+        Column("data, network"),
+        *(Column(loss, True, "difference to ce, 95 %") for loss in losses),
+    ]
+    table = Table(f"{arm}-table", f"Primary endpoint, arm {arm}: difference to ce", columns, rows, pd.DataFrame(cells))
+    return Section(f"arm-{arm}", f"Tasks × losses: {arm}", [table, *_disagreements(cells)])
+
+
+def _about(run: Record) -> list[Cell]:
+    return [
+        text_cell(f"{run['task']}: {run['endpoint']}", "prose"),
+        text_cell(f"{run['dataset']}, {run['model']}", "prose"),
+    ]
+
+
+def _difference(cell: Record | None) -> Cell:
+    if cell is None:
+        return text_cell("not run")
+    if cell["loss"] == "ce":
+        written = "n/a" if missing(cell["mean"]) else f"{100 * cell['mean']:.1f} %"
+        return number_cell(written, cell["mean"])
+    if cell["ours"] == "no information":
+        return badge_cell("no information")
+    if missing(cell["difference"]):
+        return Cell("n/a", hint=str(cell["reason"]))
+    written = points(cell["difference"])
+    if not missing(cell["low"]):
+        written += f" {interval(cell['low'], cell['high'], 'accuracy')}"
+    word = cell["verdict"] if cell["verdict"] not in ("", "reference") else ""
+    return Cell(f"{written} {word}".strip(), sort=cell["difference"], hint=str(cell["reason"]))
+
+
+def _disagreements(cells: Sequence[Record]) -> list[Block]:
+    against = [cell for cell in cells if cell["disagrees"]]
+    told = [cell for cell in cells if cell["paper"] and _OURS.get(cell["ours"]) not in (None, "no information")]
+    if not told:
+        return [Note("Nothing here is clear enough to agree or disagree with the paper.")]
+    if not against:
+        return [Note("Where anything can be told of HEM here, it goes the paper's way.")]
+    named = "; ".join(f"{c['loss']} on {c['task']}: {c['ours']} than ce, the paper says {c['paper']}" for c in against)
+    return [Note(f"Not as in the paper: {named}.", "warning")]
+
+
+def _runs(content: Mapping[str, Any]) -> Section:
+    names = ("task", "dataset", "model", "preset", "replicates", "status", "headline", "created", "page")
+    rows = [[text_cell(run[name], "prose" if name == "headline" else "") for name in names] for run in content["runs"]]
+    columns = [Column(name) for name in names]
+    made = f"Made by: {content.get('command', '')}"
+    table = Table("runs-table", "The runs", columns, rows, pd.DataFrame(content["runs"]))
+    return Section("runs", "Runs", [table, Note(made)])

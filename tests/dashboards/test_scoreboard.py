@@ -1,0 +1,76 @@
+"""The page of several runs, from a scoreboard.json made by hand."""
+
+import json
+
+import pytest
+
+from dashboards import TableError, build_scoreboard
+
+RUN = {
+    "name": "all/imbalanced", "page": "imbalanced/dashboard.html", "task": "imbalanced", "dataset": "mnist5k",
+    "model": "small_cnn", "preset": "quick", "status": "complete", "replicates": 3, "created": "2026", "headline": "h",
+    "endpoint": "balanced accuracy", "metric": "balanced_accuracy", "lead_variant": "hem+",
+}  # fmt: skip
+CLAIM = {
+    "claim": "HEM > CE on imbalanced", "run": "all/imbalanced", "task": "imbalanced", "loss": "hem+", "versus": "ce",
+    "endpoint": "balanced accuracy", "difference": -0.02, "low": -0.03, "high": -0.01, "p": 0.01, "p_holm": 0.02,
+    "verdict": "refuted", "reason": "two-sided paired t test",
+}  # fmt: skip
+
+
+def cell(loss, **more):
+    return {
+        "run": "all/imbalanced", "task": "imbalanced", "dataset": "mnist5k", "model": "small_cnn", "method": "plain",
+        "arm": "tuned", "loss": loss, "metric": "balanced_accuracy", "mean": 0.9, "sd": 0.01, "n": 3,
+        "difference": None, "low": None, "high": None, "p": None, "verdict": "", "reason": "", "paper": "",
+        "ours": "undecided", "disagrees": False, **more,
+    }  # fmt: skip
+
+
+def content(**more):
+    lead = cell(
+        "hem+", difference=-0.02, low=-0.03, high=-0.01, verdict="loss", paper="better", ours="worse", disagrees=True
+    )
+    return {
+        "version": 1, "created": "2026-01-02T03:04:05Z", "command": "python -m study.report A B",
+        "losses": ["ce", "hem+", "dice"], "arms": ["default", "tuned"], "family": 2, "runs": [RUN], "claims": [CLAIM],
+        "cells": [cell("ce"), lead], **more,
+    }  # fmt: skip
+
+
+def page(tmp_path, **more):
+    source = tmp_path / "scoreboard.json"
+    source.write_text(json.dumps(content(**more)))
+    return build_scoreboard(source).read_text()
+
+
+def test_claims_come_first_and_are_counted(tmp_path):
+    text = page(tmp_path)
+    assert "Of 1 claims of the paper: 0 supported, 1 refuted, 0 undecided, 0 without information." in text
+    assert text.index("HEM &gt; CE on imbalanced") < text.index('id="arm-tuned"')
+
+
+def test_a_cell_has_the_difference_with_its_interval_and_verdict(tmp_path):
+    text = page(tmp_path)
+    assert "−2.0 [−3.0, −1.0] loss" in text
+    assert "90.0 %" in text  # cross-entropy's own mean
+
+
+def test_what_is_not_as_in_the_paper_is_named(tmp_path):
+    assert "Not as in the paper: hem+ on imbalanced: worse than ce, the paper says better." in page(tmp_path)
+    undecided = page(tmp_path, cells=[cell("ce"), cell("hem+", paper="better")])
+    assert "Nothing here is clear enough to agree or disagree with the paper." in undecided
+
+
+def test_no_information_is_said(tmp_path):
+    text = page(tmp_path, cells=[cell("ce"), cell("hem+", ours="no information", difference=0.1)])
+    assert "no information" in text
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"claims": None}])
+def test_another_file_is_refused(tmp_path, change):
+    source = tmp_path / "scoreboard.json"
+    values = {name: value for name, value in (content() | change).items() if value is not None}
+    source.write_text(json.dumps(values))
+    with pytest.raises(TableError, match="expected a scoreboard of version 1"):
+        build_scoreboard(source)

@@ -3,14 +3,14 @@
 from search_spaces.presets import CORE, presets
 from search_spaces.recipes import recipes
 
-RECIPES = recipes(augmentation="none", batch_size=16)
+RECIPES = recipes(augmentation="none", batch_size=4, learning_rate=0.2)
 
 _SPECIALISTS = ("focal", "ce_balanced")
 
 PRESETS = presets(
     {"model": "unet_small", "attacks": "none", "scenes": 400},
     smoke={"epochs": 2, "scenes": 240},
-    quick={"epochs": 8, "scenes": 320, "planned_seconds": 9.0},
+    quick={"epochs": 5, "scenes": 500, "planned_seconds": 11.0},
     full={"losses": CORE + _SPECIALISTS, "epochs": 30, "scenes": 2000},
     paper={"dataset": "mnist5k", "losses": CORE + _SPECIALISTS, "epochs": 100, "scenes": 4000},
 )

@@ -1,4 +1,4 @@
-"""Composed scenes with a label for every pixel: real digits on patches of real photographs.
+"""Composed scenes with a label for every pixel: real digits, light on patches of real photographs in half their light.
 
 Label 0 is the ground, 1 + d the ink of digit d. The faint border of the ink, where a pixel is partly ground, has no
 label (`IGNORED`). Training, validation and test scenes share neither a digit nor a pixel of a photograph.
@@ -15,14 +15,16 @@ from study.errors import InputError
 
 SIDE = 64
 """Height and width of a scene in pixels."""
-DIGITS = (1, 3)
+DIGITS = (2, 4)
 """Fewest and most digits in a scene."""
-DIGIT_SIDES = (28, 32, 40, 48)
+DIGIT_SIDES = (28, 32, 40)
 """Sides in pixels that a digit's square is scaled to."""
 INK = 127
 """Grey level of a digit's image above which a pixel is ink."""
-CONTRAST = (80, 150)
-"""Grey levels between the ink and the ground's mean under it, lighter or darker."""
+INK_LEVELS = (160, 255)
+"""Grey levels of a digit in a scene; drawn once a digit."""
+DIMMED = 0.5
+"""Factor of the photographs' grey levels: no ground is as light as ink."""
 COMPOSABLE = ("digits", "mnist5k")
 _STREAM = 13
 _ROLES = {"train": 0, "validation": 1, "test": 2}
@@ -77,14 +79,14 @@ def compose_scenes(digits: Images, role: str, n: int, seed: int) -> Images:
         n: number of scenes, at least 1.
         seed: whole number of at least 0; the same scenes in any process.
     """
-    scenes = outlier_pool(role, (SIDE, SIDE, 1), n, seed).astype(np.float32)
+    scenes = DIMMED * outlier_pool(role, (SIDE, SIDE, 1), n, seed).astype(np.float32)
     labels = np.zeros((n, SIDE, SIDE), dtype=np.int64)
-    scaled = {side: to_size(digits.images, side, side)[..., 0] for side in DIGIT_SIDES}
     generator = np.random.default_rng([_STREAM, _ROLES[role], seed])
     for scene, label in zip(scenes[..., 0], labels, strict=True):
         for _ in range(int(generator.integers(DIGITS[0], DIGITS[1] + 1))):
             which, side = int(generator.integers(len(digits))), DIGIT_SIDES[int(generator.integers(len(DIGIT_SIDES)))]
-            _place(scene, label, scaled[side][which], int(digits.labels[which]), generator)
+            digit = to_size(digits.images[which : which + 1], side, side)[0, ..., 0]
+            _place(scene, label, digit, int(digits.labels[which]), generator)
     return Images(np.rint(scenes.clip(0, 255)).astype(np.uint8), labels)
 
 
@@ -93,10 +95,7 @@ def _place(scene: np.ndarray, label: np.ndarray, digit: UInt8Array, name: int, g
     side = len(digit)
     top, left = generator.integers(SIDE - side + 1, size=2)
     part = np.s_[top : top + side, left : left + side]
-    ground = float(scene[part].mean())
-    contrast = float(generator.uniform(*CONTRAST))
-    lighter = ground - contrast < 0 or (ground + contrast <= 255 and generator.random() < 0.5)
-    ink = ground + contrast if lighter else ground - contrast
+    ink = generator.uniform(*INK_LEVELS)
     share = digit.astype(np.float32) / 255
     scene[part] += share * (ink - scene[part])
     faint, full = (digit > INK // 4) & (digit <= INK), digit > INK

@@ -15,7 +15,7 @@ class Cell:
     """One cell of a table: what is read, what it is sorted by, and how it looks.
 
     `mark` is a CSS class (badge-good, loss, code); `hint` is shown on hovering; `swatch` is the look of the loss that
-    stands before the text; `whisker` a small drawing of an interval.
+    stands before the text; `whisker` a small drawing of an interval; `href` where a link in it leads.
     """
 
     text: str
@@ -24,6 +24,7 @@ class Cell:
     hint: str = ""
     swatch: Swatch | None = None
     whisker: "Whisker | None" = None
+    href: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,33 +10,53 @@ import plotly.offline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboards.blocks import Section
-from dashboards.sections import accuracy, rejection, robustness, search, settings, training, verdict
+from dashboards.sections import (
+    accuracy,
+    continual,
+    corruption,
+    dynamics,
+    methods,
+    rejection,
+    robustness,
+    search,
+    segmentation,
+    settings,
+    training,
+    verdict,
+)
 from dashboards.summary import View, make_view
 from dashboards.tables import Run, read_run
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-#: The sections in the order of the page.
-SECTIONS: tuple[Callable[[View], Section | None], ...] = (
-    verdict.verdict_section,
-    verdict.claims_section,
-    verdict.arms_section,
-    verdict.forest_section,
-    accuracy.classes_section,
-    accuracy.posthoc_section,
-    robustness.robustness_section,
-    rejection.roc_section,
-    rejection.rejection_section,
-    rejection.calibration_section,
-    search.search_section,
-    search.parameters_section,
-    search.sensitivity_section,
-    training.training_section,
-    training.cost_section,
-    training.other_section,
-    settings.settings_section,
-    settings.notes_section,
-    settings.failed_section,
+#: The sections in the order of the page, each with the probe that it shows ("" for none): without the probe on a
+#: task there is no such section.
+SECTIONS: tuple[tuple[str, Callable[[View], Section | None]], ...] = (
+    ("", verdict.verdict_section),
+    ("", verdict.claims_section),
+    ("", verdict.arms_section),
+    ("", verdict.forest_section),
+    ("", methods.methods_section),
+    ("accuracy", accuracy.classes_section),
+    ("posthoc", accuracy.posthoc_section),
+    ("continual", continual.continual_section),
+    ("segmentation", segmentation.segmentation_section),
+    ("attack", robustness.robustness_section),
+    ("rejection", rejection.roc_section),
+    ("rejection", rejection.rejection_section),
+    ("corruption", corruption.corruption_section),
+    ("calibration", rejection.calibration_section),
+    ("", search.search_section),
+    ("", search.parameters_section),
+    ("", search.sensitivity_section),
+    ("", dynamics.lead_section),
+    ("", training.training_section),
+    ("", dynamics.margins_section),
+    ("", training.cost_section),
+    ("", training.other_section),
+    ("", settings.settings_section),
+    ("", settings.notes_section),
+    ("", settings.failed_section),
 )
 
 
@@ -95,7 +115,8 @@ def page_of(title: str, facts: Sequence[str], warning: str, sections: Sequence[S
 
 def sections_of(view: View) -> list[Section]:
     """Return the sections of the page in their order; a section that does not apply to the run is left out."""
-    return [section for section in (make(view) for make in SECTIONS) if section is not None]
+    made = (make(view) for probe, make in SECTIONS if view.applies(probe))
+    return [section for section in made if section is not None]
 
 
 def embedded(value: object) -> str:

@@ -7,10 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from dashboards.blocks import Block, Cell, Column, Note, Section, Table, badge_cell, number_cell, text_cell
+from dashboards.blocks import (
+    Block,
+    Cell,
+    Column,
+    Note,
+    Panel,
+    Picture,
+    Section,
+    Table,
+    badge_cell,
+    number_cell,
+    text_cell,
+)
+from dashboards.figures.comparison import DIFFERENCES, forest_figure
 from dashboards.pages import page_of, write_atomically
 from dashboards.sections.verdict import claims_table
-from dashboards.style import interval, missing, points
+from dashboards.style import REFERENCE_LOSS, interval, missing, points
+from dashboards.summary import pick, plural
 from dashboards.tables import TableError
 
 VERSION = 1
@@ -90,7 +104,40 @@ def _arm(content: Mapping[str, Any], arm: str) -> Section:
         *(Column(loss, True, "difference to ce, 95 %") for loss in losses),
     ]
     table = Table(f"{arm}-table", f"Primary endpoint, arm {arm}: difference to ce", columns, rows, pd.DataFrame(cells))
-    return Section(f"arm-{arm}", f"Tasks × losses: {arm}", [table, *_disagreements(cells)])
+    return Section(
+        f"arm-{arm}", f"Tasks × losses: {arm}", [*_forests(content, arm, cells), table, *_disagreements(cells)]
+    )
+
+
+def _forests(content: Mapping[str, Any], arm: str, cells: Sequence[Record]) -> list[Block]:
+    """Return the differences to cross-entropy drawn task by task; nothing where no difference has an interval."""
+    names = dict(zip(("difference", "low", "high", "smallest_detectable"), DIFFERENCES, strict=True))
+    told = [cell for cell in cells if not missing(cell["low"]) and cell["ours"] != "no information"]
+    if not told:
+        return []
+    frame = pd.DataFrame(told).rename(columns=names).astype(dict.fromkeys(DIFFERENCES, float))
+    runs = [run for run in content["runs"] if (frame["run"] == run["name"]).any()]
+    panels = [
+        Panel(
+            f"{run['task']}: {run['endpoint']}", forest_figure(pick(frame, run=run["name"]), 100.0, content["losses"])
+        )
+        for run in runs
+    ]
+    networks, sets = {run["model"] for run in runs}, {run["dataset"] for run in runs}
+    replicates = sorted({int(cell["n"]) for cell in told})
+    picture = Picture(
+        f"{arm}-forest",
+        "",
+        panels,
+        "Paired difference to cross-entropy with its 95 % interval, right of the dashed line is better; the grey bar "
+        "is the smallest difference that the replicates could have shown. Every task has its own scale. Tasks of which "
+        "nothing can be told are left out.",
+        f"Shown: {plural(len(sets), 'data set')} ({', '.join(sorted(sets))}), {plural(len(networks), 'network')} "
+        f"({', '.join(sorted(networks))}), {' to '.join(map(str, replicates[:1] + replicates[1:][-1:]))} replicates.",
+        f"Difference to {REFERENCE_LOSS} of every loss, one panel a task, arm {arm}",
+        wide=False,
+    )
+    return [picture]
 
 
 def _about(run: Record) -> list[Cell]:
@@ -129,9 +176,15 @@ def _disagreements(cells: Sequence[Record]) -> list[Block]:
 
 
 def _runs(content: Mapping[str, Any]) -> Section:
-    names = ("task", "dataset", "model", "preset", "replicates", "status", "headline", "created", "page")
-    rows = [[text_cell(run[name], "prose" if name == "headline" else "") for name in names] for run in content["runs"]]
-    columns = [Column(name) for name in names]
+    names = ("dataset", "model", "preset", "replicates", "status", "headline", "created")
+    rows = [
+        [
+            Cell(run["task"], run["task"], href=run["page"]),
+            *(text_cell(run[name], "prose" if name == "headline" else "") for name in names),
+        ]
+        for run in content["runs"]
+    ]
+    columns = [Column("task", hint="opens the run's own page"), *(Column(name) for name in names)]
     made = f"Made by: {content.get('command', '')}"
     table = Table("runs-table", "The runs", columns, rows, pd.DataFrame(content["runs"]))
     return Section("runs", "Runs", [table, Note(made)])

@@ -41,6 +41,7 @@ KNOWN_STYLES: dict[str, LossStyle] = {
     "logit_adjusted": LossStyle("#009e73", "triangle-up", "dash"),
     "logitnorm": LossStyle("#cc6fa5", "square", "dot"),
     "dice": LossStyle("#bf8300", "triangle-down", "dashdot"),
+    "ce_dice": LossStyle("#9c8f4e", "triangle-down-open", "longdashdot"),
     "mm": LossStyle("#3695d2", "cross", "longdash"),
     "hem": LossStyle("#d55e00", "diamond", "solid"),
     "hem+": LossStyle("#0f79bd", "star", "solid"),

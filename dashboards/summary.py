@@ -54,6 +54,11 @@ class View:
         """The part of study.json that describes the data."""
         return dict(self.study.get("data") or {})
 
+    def applies(self, probe: str) -> bool:
+        """Say whether a probe makes sense on the run's task; one that study.json does not name does."""
+        stated = dict(self.study.get("probes") or {}).get(probe) or {}
+        return stated.get("applies") != "no"
+
     def shown(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the page's method, and of its arm where the table has arms."""
         rows = pick(frame, method=self.method)

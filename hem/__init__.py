@@ -1,6 +1,7 @@
 """The high error margin loss and its rivals, for any PyTorch training script: ``from hem import HEMLoss, hem_loss``."""
 
 from hem.functional import (
+    ce_dice_loss,
     ce_loss,
     dice_loss,
     focal_loss,
@@ -11,6 +12,7 @@ from hem.functional import (
     mm_loss,
 )
 from hem.losses import (
+    CEDICELoss,
     CELoss,
     DICELoss,
     FocalLoss,
@@ -25,6 +27,7 @@ from hem.registry import LOSSES, LossSpec, get_loss
 
 __all__ = [
     "LOSSES",
+    "CEDICELoss",
     "CELoss",
     "DICELoss",
     "FocalLoss",
@@ -34,6 +37,7 @@ __all__ = [
     "LogitNormLoss",
     "LossSpec",
     "MMLoss",
+    "ce_dice_loss",
     "ce_loss",
     "class_balanced_weights",
     "class_margins",

@@ -22,6 +22,8 @@ HEM and MM are linear where they are smooth and have a second derivative of 0; L
 when their gradient is asked for with create_graph=True.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -316,6 +318,42 @@ def focal_loss(
     # The clamp only keeps the slope of the power finite at p_y = 1, where the loss is 0.
     other = (1.0 - torch.exp(-entropy)).clamp_min(TINY)
     return reduce_rows(other**gamma * entropy, index, valid, valid, weight, reduction, process_group)
+
+
+def ce_dice_loss(
+    logits: Tensor,
+    target: Tensor,
+    smooth: float = 1.0,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    process_group: dist.ProcessGroup | None = None,
+) -> Tensor:
+    """Cross-entropy plus soft DICE with equal weights: L = CE + DICE, the usual loss of segmentation.
+
+    Args:
+        logits: (N, C) or (N, C, d1, ...), floating.
+        target: (N) or (N, d1, ...), int64, in [0, C) or ``ignore_index``.
+        smooth: of ``dice_loss``.
+        weight: of both; see ``ce_loss`` and ``dice_loss``.
+        ignore_index: see the module.
+        reduction: "mean"; the two have no other unit in common.
+        process_group: see the module.
+
+    Returns:
+        A scalar, at least float32.
+
+    Raises:
+        ValueError: what ``ce_loss`` and ``dice_loss`` raise, or another reduction.
+
+    Source:
+        Isensee et al., "nnU-Net", arXiv 1809.10486, section 2.2.
+    """
+    if reduction != "mean":
+        raise ValueError(f"reduction: expected 'mean' (cross-entropy counts samples, DICE classes), got {reduction!r}")
+    shared: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index, "process_group": process_group}
+    return ce_loss(logits, target, **shared) + dice_loss(logits, target, smooth, **shared)
 
 
 def dice_loss(

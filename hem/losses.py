@@ -251,3 +251,16 @@ class DICELoss(ClassificationLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (N, C, ...) and target (N, ...)."""
         return functions.dice_loss(logits, target, self.smooth, **self.shared())
+
+
+class CEDICELoss(DICELoss):
+    """Cross-entropy plus soft DICE as a module; see ``hem.ce_dice_loss`` for formula, ranges and source.
+
+    Args:
+        smooth: of ``hem.dice_loss``.
+        **shared: of ``ClassificationLoss``.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (N, C, ...) and target (N, ...)."""
+        return functions.ce_dice_loss(logits, target, self.smooth, **self.shared())

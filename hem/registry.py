@@ -135,6 +135,7 @@ _BUILT_IN = (
         "tau",
     ),
     _spec("dice", lambda n, s, own, shared: losses.DICELoss(**own, **shared), "smooth"),
+    _spec("ce_dice", lambda n, s, own, shared: losses.CEDICELoss(**own, **shared), "smooth"),
     _spec("mm", lambda n, s, own, shared: losses.MMLoss(**own, **shared), "margin"),
     _spec("hem", lambda n, s, own, shared: losses.HEMLoss(num_samples=s, **own, **shared), "M"),
     _spec("hem+", lambda n, s, own, shared: losses.HEMLoss(class_counts=n, **own, **shared), "M"),

@@ -76,6 +76,7 @@ _CE = _fixed(
 _LDAM = _fixed(
     {"max_margin": FloatDistribution(0.1, 1.0)}, {"max_margin": 0.5}, {"max_margin": 0.3}, {"max_margin": 0.8}
 )
+_DICE = _fixed({"smooth": FloatDistribution(0.01, 100.0, log=True)}, {"smooth": 1.0}, {"smooth": 0.1}, {"smooth": 10.0})
 
 LOSS_SPACES: Mapping[str, LossSpace] = {
     "ce": _CE,
@@ -95,9 +96,8 @@ LOSS_SPACES: Mapping[str, LossSpace] = {
         lambda num_classes: {"tau": logitnorm_tau(num_classes)},
         lambda num_samples: ({"tau": 0.02}, {"tau": 0.1}),
     ),
-    "dice": _fixed(
-        {"smooth": FloatDistribution(0.01, 100.0, log=True)}, {"smooth": 1.0}, {"smooth": 0.1}, {"smooth": 10.0}
-    ),
+    "dice": _DICE,
+    "ce_dice": _DICE,
     "mm": _fixed(
         {"margin": FloatDistribution(0.01, 10.0, log=True)}, {"margin": 1.0}, {"margin": 0.2}, {"margin": 3.0}
     ),

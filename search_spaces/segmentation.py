@@ -5,7 +5,7 @@ from search_spaces.recipes import recipes
 
 RECIPES = recipes(augmentation="none", batch_size=4, learning_rate=0.2)
 
-_SPECIALISTS = ("focal", "ce_balanced")
+_SPECIALISTS = ("focal", "ce_balanced", "ce_dice")
 
 PRESETS = presets(
     {"model": "unet_small", "attacks": "none", "scenes": 400},

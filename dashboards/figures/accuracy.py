@@ -12,20 +12,22 @@ from dashboards.summary import in_order, pick, replicate_means, summarise
 
 GROUPS = ("many", "medium", "few")
 CLASS = "class:"
+TAIL = 1.5
 
 
 def class_ranks(data: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rank of every class by training count in every replicate: replicate, rank, name, n_train.
 
     `data` is the "data" part of study.json. Rank 0 has the most training images; class_order decides between equal
-    counts. Nothing is returned where the counts of a replicate are not stated, or where all classes have one count.
+    counts. Nothing is returned where the counts of a replicate are not stated, or where the largest class has less than
+    `TAIL` times the images of the smallest.
     """
     rows = []
     for split in data.get("splits") or ():
         counts = list(split.get("class_counts") or ())
-        names = [str(name) for name in data.get("classes") or range(len(counts))]
+        names = [str(name) for name in split.get("classes") or data.get("classes") or range(len(counts))]
         order = [int(index) for index in split.get("class_order") or range(len(counts))]
-        if len(names) != len(counts) or sorted(order) != list(range(len(counts))) or len(set(counts)) < 2:
+        if len(names) != len(counts) or sorted(order) != list(range(len(counts))) or max(counts) < TAIL * min(counts):
             continue
         for rank, index in enumerate(sorted(order, key=lambda index: -counts[index])):
             rows.append((int(split["replicate"]), rank, names[index], int(counts[index])))

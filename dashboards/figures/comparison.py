@@ -30,6 +30,8 @@ def arms_figure(data: pd.DataFrame, endpoint: Endpoint, losses: Sequence[str], a
     figure = canvas(420, y_title="%" if is_share(endpoint.metric) else "")
     for index, loss in enumerate(shown):
         rows = pick(data, loss=loss).set_index("arm").reindex(places).dropna(subset=["mean"])
+        if is_share(endpoint.metric):
+            rows = rows.assign(low=rows["low"].clip(lower=0), high=rows["high"].clip(upper=1))
         shift = (index - (len(shown) - 1) / 2) * 0.62 / max(len(shown), 1)
         figure.add_trace(
             go.Scatter(
@@ -79,13 +81,17 @@ def forest_panels(data: pd.DataFrame, endpoint: Endpoint, losses: Sequence[str],
     room = 0.05 * (right - left) or 1.0
     panels = []
     for value in in_order(data, column, order):
-        figure = _forest(pick(data, **{column: value}), scale, losses)
+        figure = forest_figure(pick(data, **{column: value}), scale, losses)
         figure.update_xaxes(range=[left - room, right + room])
         panels.append(Panel(value, figure))
     return panels
 
 
-def _forest(rows: pd.DataFrame, scale: float, losses: Sequence[str]) -> go.Figure:
+def forest_figure(rows: pd.DataFrame, scale: float, losses: Sequence[str]) -> go.Figure:
+    """Draw the difference to CE of every loss with its interval, and as a bar the smallest that could be shown.
+
+    `rows` has loss and `DIFFERENCES`, one row a loss.
+    """
     shown = in_order(rows, "loss", losses)
     figure = canvas(104 + 34 * len(shown), x_title="difference to ce" + (" (points)" if scale == 100 else ""))
     for place, loss in enumerate(shown):

@@ -24,12 +24,15 @@ from dashboards.summary import in_order, pick
 LEARNING_RATE = "learning_rate"
 #: Column, heading, factor and type of axis of each row of the figure, from the top; the objective comes before them.
 ROWS = (
-    ("active_share", "active (%)", 100.0, "linear"),
+    ("active_share", "active samples (%)", 100.0, "linear"),
+    ("active_classes", "active classes (%)", 100.0, "linear"),
     ("gradient_norm", "gradient norm", 1.0, "log"),
     ("logit_scale", "logit scale", 1.0, "log"),
     (LEARNING_RATE, "learning rate", 1.0, "log"),
 )
-STAGES = ("search", "rescore", "confirm", "sweep", "evaluate", "attack")
+STAGES = ("search", "rescore", "confirm", "sweep", "evaluate", "attack", "cost")
+#: Rows of the timing table that are measurements of the stage "cost", and no stages.
+MEASURED = ("step", "epoch")
 
 
 def training_data(epochs: pd.DataFrame, objective: str) -> pd.DataFrame:
@@ -132,9 +135,20 @@ def cost_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
     return figure
 
 
+def alternate_data(timing: pd.DataFrame) -> pd.DataFrame:
+    """Return seconds of a step and of an epoch by loss, measured alternately in one process: loss, step, epoch, images.
+
+    `images` is the batch of a step; a measure that is not there is nan.
+    """
+    rows = timing[timing["stage"].isin(MEASURED)]
+    wide = rows.groupby(["loss", "stage"])["seconds"].median().unstack("stage").reindex(columns=list(MEASURED))
+    batch = pick(rows, stage="step").groupby("loss")["images"].first()
+    return wide.assign(images=batch).reset_index()
+
+
 def stage_data(timing: pd.DataFrame) -> pd.DataFrame:
     """Return the work of each stage: stage, seconds (sum over its pieces), pieces."""
-    data = timing.groupby("stage")["seconds"].agg(["sum", "count"]).reset_index()
+    data = timing[~timing["stage"].isin(MEASURED)].groupby("stage")["seconds"].agg(["sum", "count"]).reset_index()
     data = data.rename(columns={"sum": "seconds", "count": "pieces"})
     return data.set_index("stage").loc[in_order(data, "stage", STAGES)].reset_index() if len(data) else data
 

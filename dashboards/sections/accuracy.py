@@ -8,9 +8,10 @@ from dashboards.summary import View, in_order, pick, plural, summarise
 
 
 def classes_section(view: View) -> Section:
-    """Show accuracy from the head to the tail of the classes, and on many, medium and few."""
-    title, rows = "From head to tail", view.shown(view.run.evaluation)
-    ranks = figures.class_ranks(view.data)
+    """Show accuracy; where class sizes differ, also from the head to the tail of the classes and by groups of them."""
+    rows, ranks = view.shown(view.run.evaluation), figures.class_ranks(view.data)
+    level = bool(view.data.get("splits")) and not len(ranks)
+    title = "Accuracy" if level else "From head to tail"
     data, groups = figures.class_data(rows, ranks), figures.group_data(rows)
     blocks: list[Block] = []
     if len(data):
@@ -25,9 +26,9 @@ def classes_section(view: View) -> Section:
             wide=True,
         )
         blocks.append(picture)
-    elif len(rows) and rows["slice"].str.startswith(figures.CLASS).any():
+    elif not level and len(rows) and rows["slice"].str.startswith(figures.CLASS).any():
         blocks.append(Note("By class: n/a — study.json states no class counts that differ."))
-    if len(groups):
+    if len(groups) and not level:
         places = ", ".join(in_order(groups, "slice", figures.GROUPS))
         blocks.append(
             Picture(
@@ -47,7 +48,7 @@ def classes_section(view: View) -> Section:
         measures: list[Measure] = [
             (metric_name(metric), {"slice": "all", "metric": metric}) for metric in ("accuracy", "balanced_accuracy")
         ]
-        measures += [(name, {"slice": name, "metric": "accuracy"}) for name in figures.GROUPS]
+        measures += [] if level else [(name, {"slice": name, "metric": "accuracy"}) for name in figures.GROUPS]
         caption = f"Test accuracy (arm {view.arm}, method {view.method})"
         blocks.append(measures_table("accuracy-table", caption, summary, ["loss"], measures, {"loss": view.losses}))
     reason = missing_table(view, "evaluation", "probe accuracy")

@@ -40,7 +40,7 @@ def settings_section(view: View) -> Section:
     items += [(f"attack {name}", _text(value)) for name, value in dict(study.get("attack") or {}).items()]
     blocks.append(Facts("Settings", items))
     blocks.append(Facts("Data", _data_items(data)))
-    blocks += [table for table in (_splits(data), _outside(data), _margins(study)) if table]
+    blocks += [table for table in (_splits(data), _outside(data), _margins(study), _probes(study)) if table]
     for title, key in (("Versions", "versions"), ("Seeds", "seeds"), ("Host", "host")):
         if study.get(key):
             blocks.append(Facts(title, [_item(str(name), value) for name, value in dict(study[key]).items()]))
@@ -74,11 +74,11 @@ def _splits(data: Mapping[str, Any]) -> Table | None:
         cells = [_number(split.get(name)) for name in names]
         counts = list(split.get("class_counts") or ())
         order = list(split.get("class_order") or ())
-        classes = [str(name) for name in data.get("classes") or ()]
+        classes = [str(name) for name in split.get("classes") or data.get("classes") or ()]
         if order and len(order) == len(counts) == len(classes):
-            text = ", ".join(f"{classes[int(index)]}: {counts[int(index)]}" for index in order)
+            text = ", ".join(f"{classes[int(index)]}: {counts[int(index)]:.4g}" for index in order)
         else:
-            text = ", ".join(map(str, counts))
+            text = ", ".join(f"{count:.4g}" for count in counts)
         rows.append([*cells, text_cell(text, "prose")])
     columns = [Column(name.removeprefix("n_").replace("_", " "), True) for name in names]
     columns.append(Column("training images by class, head to tail"))
@@ -120,6 +120,19 @@ def _margins(study: Mapping[str, Any]) -> Table | None:
         Column("0.03 to 1"),
     ]
     return Table("margins-table", "Margins", columns, rows, pd.DataFrame(margins), folded=len(rows) > 12)
+
+
+def _probes(study: Mapping[str, Any]) -> Table | None:
+    probes = dict(study.get("probes") or {})
+    if not probes:
+        return None
+    rows = [
+        [text_cell(name), text_cell(stated.get("applies")), Cell(str(stated.get("note") or ""), mark="prose")]
+        for name, stated in probes.items()
+    ]
+    frame = pd.DataFrame([{"probe": name, **stated} for name, stated in probes.items()])
+    caption = f"Probes that make sense on the task {_text(study.get('task'))}"
+    return Table("probes-table", caption, [Column("probe"), Column("applies"), Column("why")], rows, frame)
 
 
 def notes_section(view: View) -> Section:

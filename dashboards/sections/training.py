@@ -19,7 +19,17 @@ from dashboards.sections.common import measures_table, metric_name, missing_tabl
 from dashboards.style import NOT_AVAILABLE, REFERENCE_LOSS, byte_size, duration, number
 from dashboards.summary import View, in_order, pick, plural, summarise
 
-SHOWN_PROBES = ("accuracy", "posthoc", "attack", "rejection", "shifted", "calibration")
+SHOWN_PROBES = (
+    "accuracy",
+    "posthoc",
+    "attack",
+    "rejection",
+    "shifted",
+    "calibration",
+    "corruption",
+    "continual",
+    "segmentation",
+)
 
 
 def objective_column(view: View) -> str:
@@ -31,7 +41,7 @@ def objective_column(view: View) -> str:
 
 
 def training_section(view: View) -> Section:
-    """Show objective, active share, gradient norm, logit scale and learning rate by epoch."""
+    """Show objective, active samples and classes, gradient norm, logit scale and learning rate by epoch."""
     title, rows = "Training curves", view.shown(view.run.epochs)
     column = objective_column(view)
     data = figures.training_data(rows, column)
@@ -42,9 +52,10 @@ def training_section(view: View) -> Section:
         "training-figure",
         f"Arm {view.arm}, method {view.method}",
         [Panel("", figures.training_figure(data, column, view.losses))],
-        "Mean over the retrainings of each winner, band from the smallest to the largest. Active: share of the samples "
-        "that the loss still works on (a margin loss is done with a sample that clears its margin). Gradient norm, "
-        "logit scale and learning rate are on logarithmic axes; each winner has its own learning rate.",
+        "Mean over the retrainings of each winner, band from the smallest to the largest. Active samples: share that "
+        "the loss still works on (a margin loss is done with a sample that clears its margin); active classes: share "
+        "of the logits that an active sample pulls on. Gradient norm, logit scale and learning rate are on logarithmic "
+        "axes; each winner has its own learning rate.",
         view.counts(rows, plural(len(rows.groupby(["loss", "replicate", "number"])), "training")),
         "Validation objective, active share, gradient norm, logit scale and learning rate by epoch, one line a loss",
         wide=True,
@@ -73,6 +84,9 @@ def cost_section(view: View) -> Section:
             )
         )
         blocks.append(_cost_table(view, data))
+    alternate = figures.alternate_data(rows)
+    if len(alternate):
+        blocks.append(_alternate_table(view, alternate))
     if len(stages):
         blocks.append(
             Picture(
@@ -95,6 +109,27 @@ def cost_section(view: View) -> Section:
     if wall or study.get("peak_memory_bytes"):
         blocks.append(Facts("Memory and time", facts))
     return Section("cost", "Cost", blocks)
+
+
+def _alternate_table(view: View, data: pd.DataFrame) -> Table:
+    reference = pick(data, loss=REFERENCE_LOSS)
+    rows = []
+    for loss in in_order(data, "loss", view.losses):
+        row, cells = pick(data, loss=loss).iloc[0], []
+        for measured in figures.MEASURED:
+            ratio = row[measured] / reference[measured].iloc[0] if len(reference) else float("nan")
+            cells += [number_cell(number(1000 * row[measured], 2), row[measured])]
+            cells += [number_cell(f"×{number(ratio, 2)}", ratio)]
+        rows.append([loss_cell(loss), *cells])
+    columns = [
+        Column("loss"),
+        Column("ms per step", True, "forward, loss, backward and update of one batch; median"),
+        Column("to ce", True),
+        Column("ms per epoch", True, "a step's time × steps of an epoch"),
+        Column("to ce", True),
+    ]
+    caption = "Plain training step, all losses in turn in one process: the figures to compare losses by"
+    return Table("alternate-table", caption, columns, rows, data)
 
 
 def _cost_table(view: View, data: pd.DataFrame) -> Table:

@@ -9,6 +9,7 @@ from torch import nn
 from study.errors import InputError, unknown
 from study.models.dense import build_dense_head, unet_small_body
 from study.models.layers import Network, Normalise, build_head, initialise
+from study.models.modern import convnext_mini_body, vit_mini_body
 from study.models.resnet import resnet_body
 from study.models.small import mlp_body, small_cnn_body
 
@@ -24,12 +25,14 @@ class ModelSpec:
         build_body: from the images' shape (H, W, C) to the body (normalised images to feature vectors (N, D)) and D.
         min_size: the smallest height and width that it accepts, in pixels.
         dense: whether it gives logits for every pixel, (N, C, H, W), and not for the image, (N, C).
+        own_weights: whether the body comes with its initial weights; otherwise they are Kaiming's.
     """
 
     name: str
     build_body: Callable[[Shape], tuple[nn.Module, int]]
     min_size: int
     dense: bool = False
+    own_weights: bool = False
 
 
 MODELS = {
@@ -39,6 +42,8 @@ MODELS = {
         ModelSpec("small_cnn", lambda shape: small_cnn_body(shape[2]), min_size=8),
         ModelSpec("resnet20", lambda shape: resnet_body(shape[2], blocks_per_stage=3), min_size=8),
         ModelSpec("resnet32", lambda shape: resnet_body(shape[2], blocks_per_stage=5), min_size=8),
+        ModelSpec("convnext_mini", lambda shape: convnext_mini_body(shape[2]), min_size=8, own_weights=True),
+        ModelSpec("vit_mini", vit_mini_body, min_size=8, own_weights=True),
         ModelSpec("unet_small", unet_small_body, min_size=8, dense=True),
     )
 }
@@ -81,7 +86,8 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body, num_features = spec.build_body(shape)
-        initialise(body)
+        if not spec.own_weights:
+            initialise(body)
         classifier = (build_dense_head if spec.dense else build_head)(head, num_features, num_classes)
         initialise(classifier)
     return Network(normalise, body, classifier)

@@ -55,6 +55,19 @@ def study_json(run) -> dict[str, object]:
         "created": "2025-01-01T12:00:00+00:00",
         "command": "python -m study.tune --task imbalanced --dataset mnist5k --preset quick --seed 0",
         "config": {"task": "imbalanced", "preset": "quick", "epochs": run.n_epochs, "seed": 0},
+        "probes": {
+            name: {"applies": "no" if name in ("continual", "segmentation", "corruption") else "yes", "note": ""}
+            for name in (
+                "accuracy",
+                "posthoc",
+                "rejection",
+                "calibration",
+                "corruption",
+                "attack",
+                "continual",
+                "segmentation",
+            )
+        },
         "losses": list(run.losses),
         "methods": list(run.methods),
         "arms": list(run.arms),

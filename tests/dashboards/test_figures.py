@@ -298,7 +298,7 @@ def test_training_figure_has_a_row_for_each_quantity_and_the_learning_rate_last(
     headings = [note.text for note in figure.layout.annotations]
     assert headings == [
         "validation balanced accuracy (%)",
-        "active (%)",
+        "active samples (%)",
         "gradient norm",
         "logit scale",
         "learning rate",

@@ -46,7 +46,7 @@ def test_sections_stand_in_the_order_of_the_page(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     keys = re.findall(r'<section id="([^"]+)"', text)
     assert keys[:8] == ["verdict", "claims", "arms", "forest", "classes", "posthoc", "attack", "roc"]
-    assert keys[8:14] == ["rejection", "calibration", "search", "parameters", "sensitivity", "training"]
+    assert keys[8:15] == ["rejection", "calibration", "search", "parameters", "sensitivity", "lead", "training"]
     assert keys[14:] == ["cost", "settings", "notes", "failed"]
     assert re.findall(r'<li><a href="#([^"]+)"', text) == keys
 
@@ -195,13 +195,13 @@ def test_an_unfinished_run_says_so(small_view: View) -> None:
 
 def test_a_probe_without_a_section_is_shown_as_a_table(view: View) -> None:
     rows = view.run.evaluation[view.run.evaluation["probe"] == "accuracy"]
-    rows = rows[rows["slice"] == "all"].assign(probe="continual", metric="forgetting")
+    rows = rows[rows["slice"] == "all"].assign(probe="flatness", metric="sharpness")
     section = other_section(make_view(changed(view, evaluation=rows)))
     assert section is not None
     table = section.blocks[0]
     assert isinstance(table, Table)
-    assert table.caption.startswith("Continual")
-    assert table.columns[-1].title == "forgetting (%)"
+    assert table.caption.startswith("Flatness")
+    assert table.columns[-1].title == "sharpness (%)"
 
 
 def test_hostile_names_come_out_as_text(tmp_path: Path) -> None:

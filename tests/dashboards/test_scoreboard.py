@@ -22,7 +22,8 @@ def cell(loss, **more):
     return {
         "run": "all/imbalanced", "task": "imbalanced", "dataset": "mnist5k", "model": "small_cnn", "method": "plain",
         "arm": "tuned", "loss": loss, "metric": "balanced_accuracy", "mean": 0.9, "sd": 0.01, "n": 3,
-        "difference": None, "low": None, "high": None, "p": None, "verdict": "", "reason": "", "paper": "",
+        "difference": None, "low": None, "high": None, "smallest_detectable": None,
+        "p": None, "verdict": "", "reason": "", "paper": "",
         "ours": "undecided", "disagrees": False, **more,
     }  # fmt: skip
 
@@ -60,6 +61,14 @@ def test_what_is_not_as_in_the_paper_is_named(tmp_path):
     assert "Not as in the paper: hem+ on imbalanced: worse than ce, the paper says better." in page(tmp_path)
     undecided = page(tmp_path, cells=[cell("ce"), cell("hem+", paper="better")])
     assert "Nothing here is clear enough to agree or disagree with the paper." in undecided
+
+
+def test_intervals_are_drawn_and_runs_are_linked(tmp_path):
+    text = page(tmp_path)
+    assert 'id="tuned-forest"' in text
+    assert "imbalanced: balanced accuracy" in text
+    assert '<a href="imbalanced/dashboard.html">imbalanced</a>' in text
+    assert 'id="tuned-forest"' not in page(tmp_path, cells=[cell("ce"), cell("hem+", difference=0.1)])
 
 
 def test_no_information_is_said(tmp_path):

@@ -13,7 +13,7 @@ def test_known_losses_look_different_and_stay_as_they_are() -> None:
     assert loss_style("ce") == style.LossStyle("#7d8590", "circle", "solid")
     assert loss_style("hem") == style.LossStyle("#d55e00", "diamond", "solid")
     assert loss_style("hem+") == style.LossStyle("#0f79bd", "star", "solid")
-    assert len(KNOWN_STYLES) == 12
+    assert len(KNOWN_STYLES) == 13
     assert len({look.color for look in KNOWN_STYLES.values()}) == 12
     assert len({look.symbol for look in KNOWN_STYLES.values()}) == 12
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hem import (
+    CEDICELoss,
+    ce_dice_loss,
     ce_loss,
     class_balanced_weights,
     class_margins,
@@ -46,6 +48,11 @@ def known():
     yield "focal_2", focal_loss, 0.3573612025151345
     yield "focal_1", lambda z, y: focal_loss(z, y, 1.0), 0.517097190083798
     yield "dice", dice_loss, 0.35885137723013083
+    yield (
+        "ce_dice",
+        ce_dice_loss,
+        torch.nn.functional.cross_entropy(*map(torch.tensor, (LOGITS, TARGET))).item() + 0.35885137723013083,
+    )
 
 
 KNOWN = list(known())
@@ -185,6 +192,17 @@ def test_dice_of_a_perfect_and_of_an_absent_class():
     # Nothing right: D = s/(1+1+s), s/(2+1+s), s/(0+1+s) with s = 1.
     expected = sum(1 - d for d in (1 / 3, 1 / 4, 1 / 2)) / 3
     assert dice_loss(logits, torch.tensor([1, 0, 2])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ce_dice_is_the_sum_with_weights_and_ignored_pixels_in_both():
+    logits, target = draw(2, 3, 4, classes=4)
+    target[0, 0] = 255
+    shared = {"weight": torch.tensor([1.0, 2.0, 0.5, 1.5]), "ignore_index": 255}
+    expected = ce_loss(logits, target, **shared) + dice_loss(logits, target, 0.5, **shared)
+    assert torch.equal(ce_dice_loss(logits, target, 0.5, **shared), expected)
+    assert torch.equal(CEDICELoss(0.5, **shared)(logits, target), expected)
+    with pytest.raises(ValueError, match="reduction: expected 'mean'"):
+        ce_dice_loss(logits, target, reduction="none")
 
 
 def test_dice_with_everything_ignored_is_zero():

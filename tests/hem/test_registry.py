@@ -4,6 +4,7 @@ from torch import nn
 
 from hem import (
     LOSSES,
+    CEDICELoss,
     CELoss,
     DICELoss,
     FocalLoss,
@@ -29,7 +30,7 @@ HERE = "tests.hem.test_registry"
 def test_the_names():
     assert set(LOSSES) == {
         "ce", "ce_balanced", "ce_resampled", "focal", "ldam", "ldam_drw", "logit_adjusted", "logitnorm", "dice", "mm",
-        "hem", "hem+",
+        "hem", "hem+", "ce_dice",
     }  # fmt: skip
     assert all(get_loss(name) is spec and spec.name == name for name, spec in LOSSES.items())
     assert all(spec.defaults is None and spec.ranges is None for spec in LOSSES.values())
@@ -47,6 +48,7 @@ def test_the_names():
         ("logit_adjusted", LogitAdjustedLoss, {"tau": 0.5}),
         ("logitnorm", LogitNormLoss, {"tau": 0.1}),
         ("dice", DICELoss, {"smooth": 2.0}),
+        ("ce_dice", CEDICELoss, {"smooth": 2.0}),
         ("mm", MMLoss, {"margin": 0.5}),
         ("hem", HEMLoss, {"M": 20.0}),
         ("hem+", HEMLoss, {"M": 20.0}),

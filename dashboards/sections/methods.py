@@ -1,0 +1,34 @@
+"""Every method with every loss, on the primary endpoint."""
+
+import pandas as pd
+
+from dashboards.blocks import Cell, Column, Section, Table, loss_cell, number_cell
+from dashboards.style import interval, missing, points, with_sd
+from dashboards.summary import View, at_endpoint, in_order, pick
+
+
+def methods_section(view: View) -> Section | None:
+    """Show the grid of methods and losses; None where one method was run or nothing is declared."""
+    if view.primary is None or len(view.methods) < 2:
+        return None
+    rows = pick(at_endpoint(view.run.comparison, view.primary), arm=view.arm)
+    methods = in_order(rows, "method", view.methods)
+    if len(methods) < 2:
+        return None
+    table = []
+    for loss in in_order(rows, "loss", view.losses):
+        table.append([loss_cell(loss), *(_cell(view, rows, method, loss) for method in methods)])
+    columns = [Column("loss"), *(Column(method, True, "mean ± sd; difference to ce within it") for method in methods)]
+    caption = f"{view.primary.label}, arm {view.arm}: method × loss. {view.counts(rows)}"
+    return Section("methods", "Methods", [Table("methods-table", caption, columns, table, rows)])
+
+
+def _cell(view: View, rows: pd.DataFrame, method: str, loss: str) -> Cell:
+    found = pick(rows, method=method, loss=loss)
+    if not len(found) or missing(found.iloc[0]["mean"]) or view.primary is None:
+        return number_cell("", None)
+    row, metric = found.iloc[0], view.primary.metric
+    written = with_sd(row["mean"], row["sd"], metric)
+    if not missing(row["difference_low"]):
+        written += f" · {points(row['difference'])} {interval(row['difference_low'], row['difference_high'], metric)}"
+    return number_cell(written, row["mean"])

@@ -1,0 +1,152 @@
+"""Figures and sections of the tasks' own probes, from rows whose means are known by hand."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from dashboards.figures import continual, corruption, dynamics, segmentation, training
+from dashboards.pages import sections_of
+from dashboards.sections.methods import methods_section
+
+
+def rows(probe, *entries, metric="accuracy"):
+    """Evaluation rows from (loss, replicate, slice, value)."""
+    return pd.DataFrame(
+        [
+            {
+                "method": "plain", "loss": loss, "arm": "tuned", "replicate": replicate, "seed": 0, "probe": probe,
+                "dataset": "test", "slice": part, "metric": metric, "value": value, "n": 10,
+            }
+            for loss, replicate, part, value in entries
+        ]
+    )  # fmt: skip
+
+
+def epochs(*entries):
+    """Rows of epochs from (loss, replicate, number, epoch, objective, learning rate)."""
+    names = ("loss", "replicate", "number", "epoch", "validation_accuracy", "learning_rate")
+    return pd.DataFrame([dict(zip(names, entry, strict=True)) for entry in entries])
+
+
+MATRIX = rows(
+    "continual",
+    ("ce", 0, "class-incremental after 1 on 1", 1.0),
+    ("ce", 0, "class-incremental after 2 on 1", 0.4),
+    ("ce", 0, "class-incremental after 2 on 2", 0.8),
+    ("ce", 1, "class-incremental after 1 on 1", 0.8),
+    ("ce", 1, "class-incremental after 2 on 1", 0.2),
+    ("ce", 1, "class-incremental after 2 on 2", 0.6),
+    ("ce", 0, "task-incremental after 2 on 1", 0.99),
+    ("ce", 0, "class-incremental", 0.6),
+)
+
+
+def test_the_matrix_is_read_from_its_slices_and_averaged_over_replicates():
+    data = continual.matrix_data(MATRIX, continual.CLASS)
+    assert len(data) == 6
+    (panel,) = continual.matrix_panels(data, ["ce"])
+    heat = panel.figure.data[0]
+    assert [list(line) for line in heat.z] == [[pytest.approx(90), None], [pytest.approx(30), pytest.approx(70)]]
+
+
+def test_accuracy_on_what_was_met_leaves_later_experiences_out():
+    later = rows("continual", ("ce", 0, "class-incremental after 1 on 2", 0.0))
+    data = continual.seen_data(continual.matrix_data(pd.concat([MATRIX, later]), continual.CLASS))
+    assert list(data["mean"]) == pytest.approx([0.9, 0.5])
+    assert list(data["low"]) == pytest.approx([0.8, 0.4])
+
+
+def test_corruptions_that_are_not_available_do_not_count():
+    data = corruption.corruption_data(
+        rows(
+            "corruption",
+            ("ce", 0, "fog-1", 0.9),
+            ("ce", 0, "fog-2", 0.7),
+            ("ce", 0, "glass_blur-1", 0.5),
+            ("ce", 0, "snow-1", float("nan")),
+            ("ce", 0, "fog", 0.8),
+            ("ce", 0, "all", 0.6),
+        )
+    )
+    assert set(data["kind"]) == {"fog", "glass_blur"}
+    assert list(corruption.severity_data(data)["mean"]) == pytest.approx([0.7, 0.7])
+    by_kind = corruption.kind_data(data).set_index("kind")["mean"]
+    assert by_kind.to_dict() == pytest.approx({"fog": 0.8, "glass_blur": 0.5})
+    assert corruption.kind_figure(corruption.kind_data(data), ["ce"]).layout.yaxis.ticktext[0] == "glass blur"
+
+
+def test_iou_of_a_class_that_is_nowhere_is_left_out():
+    data = segmentation.iou_data(
+        rows(
+            "segmentation",
+            ("ce", 0, "class:a", 0.2),
+            ("ce", 1, "class:a", 0.4),
+            ("ce", 0, "class:b", None),
+            metric="iou",
+        )
+    )
+    assert list(data["name"]) == ["a"]
+    assert data["mean"].item() == pytest.approx(0.3)
+
+
+def test_a_lead_is_paired_within_the_replicate():
+    data = dynamics.lead_data(
+        epochs(
+            ("ce", 0, 0, 1, 0.5, 0.1),
+            ("ce", 0, 1, 1, 0.7, 0.1),
+            ("ce", 1, 0, 1, 0.1, 0.1),
+            ("hem", 0, 0, 1, 0.8, 0.2),
+            ("hem", 1, 0, 1, 0.2, 0.4),
+            ("mm", 2, 0, 1, 0.9, 0.2),
+        ),
+        "validation_accuracy",
+    )
+    assert list(data["loss"]) == ["hem"]
+    row = data.iloc[0]
+    assert (row["mean"], row["low"], row["high"], row["n"]) == pytest.approx((0.15, 0.1, 0.2, 2))
+    assert row["learning_rate"] == pytest.approx(0.3)
+
+
+def test_margins_are_shown_of_the_explained_losses_alone():
+    quantiles = dict(zip(dynamics.QUANTILES, (-1.0, 0.0, 1.0, 2.0, 3.0), strict=True))
+    frame = pd.DataFrame([{"loss": loss, "epoch": 1, **quantiles} for loss in ("dice", "hem", "ce")])
+    panels = dynamics.margin_panels(dynamics.margin_data(frame))
+    assert [panel.title for panel in panels] == ["ce", "hem"]
+    assert list(panels[0].figure.data[-1].y) == [1.0]
+    assert not len(dynamics.margin_data(frame.drop(columns="margin_q05")))
+
+
+def test_measurements_of_a_step_are_no_stage():
+    timing = pd.DataFrame(
+        {"stage": ["search", "step", "epoch", "step"], "loss": ["ce", "ce", "ce", "hem"],
+         "seconds": [9.0, 0.5, 2.0, 1.0], "images": [9, 64, 64, 64]}
+    )  # fmt: skip
+    assert list(training.stage_data(timing)["stage"]) == ["search"]
+    data = training.alternate_data(timing).set_index("loss")
+    assert data.loc["ce", ["step", "epoch"]].tolist() == [0.5, 2.0]
+    assert data.loc["hem", "step"] == 1.0
+    assert data["epoch"].isna().tolist() == [False, True]
+
+
+def test_a_probe_that_makes_no_sense_on_the_task_has_no_section(view):
+    def keys(probes):
+        study = {**view.study, "probes": {name: {"applies": answer, "note": ""} for name, answer in probes.items()}}
+        return [
+            part.key for part in sections_of(dataclasses.replace(view, run=dataclasses.replace(view.run, study=study)))
+        ]
+
+    named = keys({"attack": "no", "rejection": "restricted", "continual": "no"})
+    assert "attack" not in named
+    assert "continual" not in named
+    assert {"rejection", "segmentation"} <= set(named)
+
+
+def test_methods_are_a_grid_only_where_there_are_several(view):
+    assert methods_section(view) is None
+    other = view.run.comparison.assign(method="drw")
+    run = dataclasses.replace(view.run, comparison=pd.concat([view.run.comparison, other]))
+    section = methods_section(dataclasses.replace(view, run=run, methods=("plain", "drw")))
+    (table,) = section.blocks
+    assert [column.title for column in table.columns] == ["loss", "plain", "drw"]
+    assert [row[1].text for row in table.rows] == [row[2].text for row in table.rows]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
 from study.cost import cost_key
-from study.run import STAGES, Key, RunDirectory
+from study.run import BEST, STAGES, Key, RunDirectory
 from study.tasks import get_task
 
 
@@ -41,13 +41,20 @@ def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
     ]
 
 
-def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float]]:
-    """Return the cells of every attack that is possible, with (norm, ε)."""
+def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float, str]]:
+    """Return the cells of every attack that is possible, with (norm, ε, which weights: "" for the last epoch's)."""
     return {
-        attack_key(key, norm, f"{eps:g}-{config.attacks}", config.attack_points): (norm, eps)
+        attack_key(key, norm, f"{eps:g}-{config.attacks}{kept and '-' + kept}", config.attack_points): (norm, eps, kept)
         for key in attacked(config, run)
+        for kept in ("", *_kept_best(key, run))
         for norm, eps in config.radii
     }
+
+
+def _kept_best(key: Key, run: RunDirectory) -> list[str]:
+    """Return ["best"] for a trained defence, whose best epoch was kept beside the last; else []."""
+    cell = run.read_cell(Key("confirm", key.method, key.loss, key.arm, key.replicate, key.number)) or {}
+    return [name for name in cell.get("kept", ()) if name == BEST]
 
 
 def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:

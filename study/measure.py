@@ -98,19 +98,38 @@ def read_scores(path: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
 
 
 def attack_model(
-    key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str, *, norm: str, eps: float
+    key: Key,
+    config: StudyConfig,
+    source: "Source",
+    run: RunDirectory,
+    device: str,
+    *,
+    norm: str,
+    eps: float,
+    kept: str = "",
 ) -> dict[str, Any]:
-    """Attack a model, store every point's verdict, and return the cell with what follows from them."""
+    """Attack a model, store every point's verdict, and return the cell with what follows from them.
+
+    Args:
+        key: of the cell.
+        config: the study.
+        source: the data set.
+        run: where weights and verdicts lie.
+        device: where to compute.
+        norm: "Linf" or "L2".
+        eps: radius in units of the pixel range.
+        kept: which further weights are attacked; "" for those after the last epoch.
+    """
     from study.probes.attack import attack
     from study.probes.attack_verdicts import verdicts_to_arrays
 
-    points, subject = _under_attack(key, config, source, run, device)
+    points, subject = _under_attack(key, config, source, run, device, kept)
     seed = derive(config.seed, "attack", key.replicate, norm, repr(eps))
     margin = _trained_margin(key, config, source, run)
     arrays = verdicts_to_arrays(
         attack(**subject, norm=norm, eps=eps, mode=config.attacks, seed=seed, hem_margin=margin)
     )
-    arrays["points"] = points
+    arrays |= {"points": points, "kept": np.array(kept)}
     write_atomic(run.scores(key), npz_bytes(arrays))
     return {"state": "complete", **rows_from_verdicts(arrays)}
 
@@ -142,7 +161,7 @@ def _trained_margin(key: Key, config: StudyConfig, source: "Source", run: RunDir
 
 
 def _under_attack(
-    key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str
+    key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str, kept: str = ""
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the attacked test images' indices, and the model with them as arguments of every attack."""
     import torch
@@ -150,7 +169,7 @@ def _under_attack(
     data = splits_of(key, config, source)
     points = attacked_points(config, len(data.test), key.replicate)
     return points, {
-        "model": load_network(config, source, run, key).to(device),
+        "model": load_network(config, source, run, key, kept).to(device),
         "images": pixels(data.test.images[points]).to(device),
         "labels": torch.tensor(data.test.labels[points]).to(device),
         "num_classes": len(data.classes),
@@ -158,9 +177,16 @@ def _under_attack(
 
 
 def rows_from_verdicts(arrays: Arrays) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of evaluation.parquet, curves.parquet and health.parquet that follow from stored verdicts."""
+    """Return the rows of evaluation.parquet, curves.parquet and health.parquet that follow from stored verdicts.
+
+    Of the best epoch's weights there are only rows, of a probe of their own.
+    """
     from study.probes import attack_health, attack_verdicts, curves
 
+    kept = str(arrays.get("kept", ""))
+    if kept:
+        rows = attack_verdicts.rows_from_verdicts(arrays)
+        return {"rows": [{**row, "probe": f"attack_{kept}"} for row in rows], "curves": [], "health": []}
     return {
         "rows": [dict(row) for row in attack_verdicts.rows_from_verdicts(arrays)],
         "curves": [dict(line) for line in curves.attack([arrays])],

@@ -20,6 +20,9 @@ from study.errors import InputError
 
 VERSION = 1
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "attack")
+BEST = "best"
+"""Name of the weights that a trained defence keeps beside the last: of the epoch that was best on validation images
+under attack."""
 
 
 @dataclass(frozen=True, order=True)

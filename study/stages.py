@@ -121,7 +121,10 @@ def evaluate(context: Context) -> None:
     config, run = context.config, context.run
     _work(context, "cost", [(cost_key(config), measure_cost)])
     _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
-    attacks = [(key, partial(attack_model, norm=n, eps=eps)) for key, (n, eps) in attack_keys(config, run).items()]
+    attacks = [
+        (key, partial(attack_model, norm=norm, eps=eps, kept=kept))
+        for key, (norm, eps, kept) in attack_keys(config, run).items()
+    ]
     checks = [(key, partial(check_model, norm=norm)) for key, norm in health_keys(config, run).items()]
     _work(context, "attack", [*attacks, *checks])
 

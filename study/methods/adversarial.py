@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from study.methods.inner_attack import cross_entropy, evaluating, own, pgd, shared, untruncated_margin
 from study.methods.types import Epochs, Job, Running
+from study.run import BEST
 from study.training import fit
 from study.training.batches import as_bytes, to_unit_range
 
@@ -28,7 +29,6 @@ FAST_STEP = 1.25
 """One step of 1.25 ε from a random start (Wong et al. 2020)."""
 BETA = 6.0
 """Weight of TRADES' second term (Zhang et al. 2019)."""
-BEST = "best"
 JUDGED = "validation_robust_accuracy"
 
 

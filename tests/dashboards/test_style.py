@@ -14,8 +14,8 @@ def test_known_losses_look_different_and_stay_as_they_are() -> None:
     assert loss_style("hem") == style.LossStyle("#d55e00", "diamond", "solid")
     assert loss_style("hem+") == style.LossStyle("#0f79bd", "star", "solid")
     assert len(KNOWN_STYLES) == 13
-    assert len({look.color for look in KNOWN_STYLES.values()}) == 12
-    assert len({look.symbol for look in KNOWN_STYLES.values()}) == 12
+    assert len({look.color for look in KNOWN_STYLES.values()}) == 13
+    assert len({look.symbol for look in KNOWN_STYLES.values()}) == 13
 
 
 def test_an_unknown_loss_has_a_look_that_follows_from_its_name() -> None:

@@ -99,7 +99,7 @@ def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[s
 
 def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
     """Return the classes predicted on corrupted test images: the same images for every model of a replicate."""
-    from study.data.corruption import SEVERITIES, TEST_KINDS, applicable, corrupted
+    from study.data.corruption import SEVERITIES, TEST_KINDS, applicable, corrupted, official
 
     config, test = subject.config, subject.data.test
     reasons = applicable(test.images.shape[1:])
@@ -109,9 +109,13 @@ def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict
     order = np.random.default_rng(seed).permutation(len(test))
     points = np.sort(order[: config.corruption_points or len(test)])
     images, folder = test.images[points], subject.run.path / "corruptions"
+
+    def under(kind: str, severity: int) -> np.ndarray:
+        published = official(subject.source, test, points, kind, severity)
+        return corrupted(images, kind, severity, seed, folder) if published is None else published
+
     predictions = [
-        [subject.logits(model, corrupted(images, kind, severity, seed, folder)).argmax(1) for severity in SEVERITIES]
-        for kind in kinds
+        [subject.logits(model, under(kind, severity)).argmax(1) for severity in SEVERITIES] for kind in kinds
     ]
     shape = (len(kinds), len(SEVERITIES), len(points))
     return {

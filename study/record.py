@@ -100,6 +100,7 @@ def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
         "name": source.name,
         "fingerprint": source.fingerprint(),
         "licence": source.licence,
+        "corruptions": str(source.official_corruptions or "own, from the published formulas"),
         "shape": list(source.shape),
         "classes": list(cuts[0].classes if get_task(config.task).dense else source.classes),
         "splits": [

@@ -58,6 +58,7 @@ def _data_items(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("name", _text(data.get("name"))),
         ("fingerprint (SHA-256)", _text(data.get("fingerprint"))),
         ("licence", _text(data.get("licence"))),
+        ("corruptions", _text(data.get("corruptions"))),
         ("shape", shape or NOT_AVAILABLE),
         ("classes", shown or NOT_AVAILABLE),
     ]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 LICENCE = "no licence stated; research use, citing Krizhevsky 2009, Learning multiple layers of features"
+OFFICIAL_CORRUPTIONS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
+"""Name of the folder in the data directory that has a test set's published corruptions, where the user has put it."""
 CONNECTION_TIMEOUT = 60.0
 """Seconds without an answer after which a download is given up."""
 
@@ -53,7 +55,15 @@ def cifar100(data_dir: Path) -> Source:
 def _load(name: str, dataset: "type[CIFAR10]", data_dir: Path) -> Source:
     train = _open_or_download(name, dataset, data_dir)
     test = dataset(str(data_dir), train=False)
-    return Source(name, _as_images(train), _as_images(test), tuple(train.classes), LICENCE)
+    corrupted = data_dir / OFFICIAL_CORRUPTIONS[name]
+    return Source(
+        name,
+        _as_images(train),
+        _as_images(test),
+        tuple(train.classes),
+        LICENCE,
+        official_corruptions=corrupted if corrupted.is_dir() else None,
+    )
 
 
 def _open_or_download(name: str, dataset: "type[CIFAR10]", data_dir: Path) -> "CIFAR10":

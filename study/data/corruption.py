@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from study.data.corruptions.kinds import KINDS, SEVERITIES, TEST_KINDS, VALIDATION_KINDS, Kind, applicable
 from study.data.npz import UNREADABLE
-from study.data.types import Int64Array, UInt8Array, check_image_array, describe, read_only
+from study.data.types import Images, Int64Array, Source, UInt8Array, check_image_array, describe, read_only
 from study.errors import InputError, unknown
 from study.seeds import derive
 
@@ -33,6 +33,7 @@ __all__ = [
     "applicable",
     "corrupt",
     "corrupted",
+    "official",
     "read_cifar_c",
 ]
 
@@ -196,13 +197,36 @@ def read_cifar_c(folder: Path, kind: str, rows: int = CIFAR_C_ROWS) -> dict[int,
     }
 
 
+def official(source: Source, test: Images, points: Int64Array, kind: str, severity: int) -> UInt8Array | None:
+    """Return some test images under one corruption as published; None where the user does not have these files.
+
+    Also None for test images that are not the whole official test set in its order, as in an open-set split.
+
+    Args:
+        source: the data set; `official_corruptions` names the folder.
+        test: the test images of the split.
+        points: which of them.
+        kind: a name in `KINDS`.
+        severity: 1 to 5.
+
+    Raises:
+        InputError: the folder's files are not as published, or belong to another test set.
+    """
+    folder = source.official_corruptions
+    if folder is None or source.test is None or not np.array_equal(test.labels, source.test.labels):
+        return None
+    images, labels = read_cifar_c(folder, kind, rows=len(SEVERITIES) * len(test))[severity]
+    if not np.array_equal(labels, test.labels):
+        raise InputError(f"{folder / 'labels.npy'}: expected the labels of {source.name}'s test set, got others")
+    return images[points]
+
+
 def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array in a .npy file, or raise InputError unless it is one of this shape."""
     if not path.is_file():
         raise InputError(f"{path}: expected a file of CIFAR-10-C as published (.npy), got no such file")
     try:
-        with path.open("rb") as file:
-            array = np.load(file, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
         raise InputError(f"{path}: expected a NumPy array, got a file that cannot be read as one: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != shape:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -155,6 +156,7 @@ class Source:
         test: the official test set, or None if the data come without one.
         classes: the name of each class; label i means classes[i].
         licence: terms as stated by the owner.
+        official_corruptions: the folder with the published corrupted versions of `test`, or None.
 
     Raises:
         InputError: if a label has no class, a class has no training image, there are fewer than two classes,
@@ -166,6 +168,7 @@ class Source:
     test: Images | None
     classes: tuple[str, ...]
     licence: str
+    official_corruptions: Path | None = None
 
     def __post_init__(self) -> None:
         check_class_names(self.classes, f"classes of {self.name}", minimum=2)

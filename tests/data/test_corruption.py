@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from study.data.corruption import (
     corrupted,
     read_cifar_c,
 )
+from study.data.corruption import official as published_images
+from study.data.types import Images, Source
 from study.errors import InputError
 from tests.data.pictures import pictures
 
@@ -231,6 +234,19 @@ def test_official_files_that_cannot_be_used(official, spoil, message):
     spoil(official)
     with pytest.raises(InputError, match=message):
         read_cifar_c(official, "fog", rows=10)
+
+
+def test_official_files_are_used_for_the_whole_test_set_alone(official):
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    train, test = Images(np.zeros((8, 32, 32, 3), np.uint8), np.arange(8)), Images(images, np.array([3, 7]))
+    source = Source("toy", train, test, tuple("abcdefgh"), "none", official_corruptions=official)
+    published = published_images(source, test, np.array([1]), "fog", 3)
+    assert published[:, 0, 0, 0].tolist() == [5]
+    assert published_images(source, test.take([1]), np.array([0]), "fog", 3) is None
+    assert published_images(replace(source, official_corruptions=None), test, np.array([1]), "fog", 3) is None
+    other = Images(images, np.array([3, 6]))
+    with pytest.raises(InputError, match="expected the labels of toy's test set"):
+        published_images(replace(source, test=other), other, np.array([1]), "fog", 3)
 
 
 @pytest.mark.parametrize(

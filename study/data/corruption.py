@@ -226,7 +226,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if not path.is_file():
         raise InputError(f"{path}: expected a file of CIFAR-10-C as published (.npy), got no such file")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except UNREADABLE as error:
         raise InputError(f"{path}: expected a NumPy array, got a file that cannot be read as one: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != shape:

@@ -53,7 +53,10 @@ def lead_data(epochs: pd.DataFrame, objective: str) -> pd.DataFrame:
 
 
 def lead_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
-    """Draw the lead over cross-entropy by epoch, in points, and below it the learning rate."""
+    """Draw the lead over cross-entropy by epoch, in points, and below it the learning rate.
+
+    The first fifth of the epochs does not set the scale: leads are largest where nothing is learnt yet.
+    """
     shown = in_order(data, "loss", losses)
     figure = stack([0.72, 0.28], 470, 0.09, ["lead over ce on validation (points)", "learning rate"])
     figure.update_layout(margin={"t": 44})
@@ -77,6 +80,10 @@ def lead_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
                 col=1,
             )
     figure.add_hline(y=0, line=REFERENCE_LINE, row=1, col=1)
+    settled = 100 * data[data["epoch"] > data["epoch"].max() / 5]["mean"]
+    low, high = min(0.0, settled.min()), max(0.0, settled.max())
+    room = 0.4 * (high - low) or 1.0
+    figure.update_yaxes(range=[low - room, high + room], row=1, col=1)
     positive = data[data[RATE] > 0][RATE]
     if len(positive):
         figure.update_yaxes(**log_axis(float(positive.min()), float(positive.max())), row=2, col=1)

@@ -46,7 +46,7 @@ def continual_section(view: View) -> Section:
         blocks.append(
             measures_table(
                 f"continual-{kind}",
-                f"{kind.capitalize()} (arm {view.arm}); forgetting: the fewer the better. {counts}",
+                f"{kind.capitalize()} (arm {view.arm}); of forgetting, less is better",
                 part,
                 ["method", "loss"] if part["method"].nunique() > 1 else ["loss"],
                 [(name, {"metric": metric}) for name, metric in _MEASURES],

@@ -50,5 +50,5 @@ def corruption_section(view: View) -> Section:
         Column("all (%)", True, "mean ± sd over replicates"),
         *(Column(kind.replace("_", " "), True, "%, mean over severities and replicates") for kind in kinds),
     ]
-    caption = f"Accuracy on corrupted images (arm {view.arm}). {counts}"
+    caption = f"Accuracy on corrupted images (arm {view.arm}, method {view.method})"
     return Section("corruption", title, [picture, Table("corruption-table", caption, columns, table, data, True)])

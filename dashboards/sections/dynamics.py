@@ -33,7 +33,8 @@ def lead_section(view: View) -> Section | None:
         [Panel("", figures.lead_figure(data, view.losses))],
         "Difference to cross-entropy in the search's objective on validation images, within each replicate; band from "
         "the smallest to the largest replicate. Each winner has its own learning rate: a lead that only comes when the "
-        "rate falls would be missed by stopping early. Exploratory: no verdict.",
+        "rate falls would be missed by stopping early. The scale fits the means after the first fifth. Exploratory: no "
+        "verdict.",
         view.counts(rows, plural(len(rows.groupby(["loss", "replicate", "number"])), "training")),
         "Lead over cross-entropy by epoch, and the learning rate below it, one line a loss",
         wide=True,

@@ -19,7 +19,7 @@ def methods_section(view: View) -> Section | None:
     for loss in in_order(rows, "loss", view.losses):
         table.append([loss_cell(loss), *(_cell(view, rows, method, loss) for method in methods)])
     columns = [Column("loss"), *(Column(method, True, "mean ± sd; difference to ce within it") for method in methods)]
-    caption = f"{view.primary.label}, arm {view.arm}: method × loss. {view.counts(rows)}"
+    caption = f"{view.primary.label}, arm {view.arm}: method × loss"
     return Section("methods", "Methods", [Table("methods-table", caption, columns, table, rows)])
 
 

@@ -27,7 +27,7 @@ def segmentation_section(view: View) -> Section:
     )
     table = measures_table(
         "segmentation-table",
-        f"Segmentation (arm {view.arm}). {view.counts(rows)}",
+        f"Segmentation (arm {view.arm}, method {view.method})",
         pick(summarise(rows), slice="all"),
         ["loss"],
         [(name, {"metric": metric}) for name, metric in _MEASURES],

@@ -81,9 +81,9 @@ def lead_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
             )
     figure.add_hline(y=0, line=REFERENCE_LINE, row=1, col=1)
     settled = 100 * data[data["epoch"] > data["epoch"].max() / 5]["mean"]
-    low, high = min(0.0, settled.min()), max(0.0, settled.max())
-    room = 0.4 * (high - low) or 1.0
-    figure.update_yaxes(range=[low - room, high + room], row=1, col=1)
+    least, most = min(0.0, float(settled.min())), max(0.0, float(settled.max()))
+    room = 0.4 * (most - least) or 1.0
+    figure.update_yaxes(range=[least - room, most + room], row=1, col=1)
     positive = data[data[RATE] > 0][RATE]
     if len(positive):
         figure.update_yaxes(**log_axis(float(positive.min()), float(positive.max())), row=2, col=1)

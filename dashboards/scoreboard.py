@@ -97,11 +97,12 @@ def _arm(content: Mapping[str, Any], arm: str) -> Section:
     for run in content["runs"]:
         own = {cell["loss"]: cell for cell in cells if cell["run"] == run["name"]}
         if own:
-            rows.append([*_about(run), *(_difference(own.get(loss)) for loss in losses)])
+            task, data = _about(run)
+            rows.append([task, *(_difference(own.get(loss)) for loss in losses), data])
     columns = [
         Column("task"),
-        Column("data, network"),
         *(Column(loss, True, "difference to ce, 95 %") for loss in losses),
+        Column("data, network"),
     ]
     table = Table(f"{arm}-table", f"Primary endpoint, arm {arm}: difference to ce", columns, rows, pd.DataFrame(cells))
     return Section(
@@ -140,11 +141,11 @@ def _forests(content: Mapping[str, Any], arm: str, cells: Sequence[Record]) -> l
     return [picture]
 
 
-def _about(run: Record) -> list[Cell]:
-    return [
+def _about(run: Record) -> tuple[Cell, Cell]:
+    return (
         text_cell(f"{run['task']}: {run['endpoint']}", "prose"),
         text_cell(f"{run['dataset']}, {run['model']}", "prose"),
-    ]
+    )
 
 
 def _difference(cell: Record | None) -> Cell:
@@ -176,7 +177,7 @@ def _disagreements(cells: Sequence[Record]) -> list[Block]:
 
 
 def _runs(content: Mapping[str, Any]) -> Section:
-    names = ("dataset", "model", "preset", "replicates", "status", "headline", "created")
+    names = ("dataset", "model", "preset", "replicates", "status", "headline")
     rows = [
         [
             Cell(run["task"], run["task"], href=run["page"]),

@@ -85,7 +85,10 @@ def _row(claim: Claim, run: Primary, member: Confirmatory) -> dict[str, Any]:
     verdict, reason = _absent(run, loss, versus, test)
     if not verdict:
         verdict, reason = _of_family(claim, member) if claim.confirmatory else _exploratory(claim, run, test)
-    gaps = [what_is_missing(run.cell, name, other, run.replicates) for name, other in ((loss, versus), (versus, None))]
+    gaps = [
+        what_is_missing(run.cell, name, other, run.replicates) if name in run.ran else ""
+        for name, other in ((loss, versus), (versus, None))
+    ]
     notes = [reason, *(f"{name}: {gap}" for name, gap in zip((loss, versus), gaps, strict=True) if gap)]
     if run.lead_note and HEM in (claim.loss, claim.versus):
         notes.append(run.lead_note.rstrip("."))
@@ -107,13 +110,13 @@ def _row(claim: Claim, run: Primary, member: Confirmatory) -> dict[str, Any]:
 
 def _absent(run: Primary, loss: str, versus: str, test: Paired) -> tuple[str, str]:
     """Return the verdict and reason of a claim that cannot be tested; ("", "") if it can."""
-    for name in (loss, versus):
-        if name not in run.ran:
-            return "no information", f"{name} was not run"
-        if name not in run.cell.losses:
-            return "no information", f"{name} has no value on this endpoint"
     if run.no_information:
         return "no information", run.no_information
+    for name in (loss, versus):
+        if name not in run.ran:
+            return "undecided", f"{name} was not run"
+        if name not in run.cell.losses:
+            return "no information", f"{name} has no value on this endpoint"
     if not test.n:
         return "no information", f"no replicate has both {loss} and {versus}"
     if run.withheld:

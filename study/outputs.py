@@ -59,6 +59,12 @@ class Subject:
 
         return predict(model, images, device=torch.device(self.device))
 
+    def features(self, model: "torch.nn.Module", images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and features, float32, of uint8 images."""
+        from study.training.prediction import predict_with_features
+
+        return predict_with_features(model, images, device=self.device)
+
 
 def collect(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, np.ndarray]:
     """Return what a model says of every set that its task's probes ask for, with what the metrics need besides."""
@@ -88,10 +94,20 @@ def _clean(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str
 
 
 def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
-    arrays = {}
+    from study.probes.feature_scores import knn, mahalanobis
+
+    train = subject.data.train
+    _, kept = subject.features(model, train.images)
+
+    def by_features(features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"knn": knn(kept, features), "mahalanobis": mahalanobis(kept, train.labels, features)}
+
+    _, known = subject.features(model, subject.data.test.images)
+    arrays = {f"test/{score}": values for score, values in by_features(known).items()}
     for index, out in enumerate(outside(subject.config, subject.source, subject.key.replicate)):
         about["outside"].append({"name": out.name, "group": out.group})
-        arrays[f"outside{index}/logits"] = subject.logits(model, out.images)
+        arrays[f"outside{index}/logits"], features = subject.features(model, out.images)
+        arrays |= {f"outside{index}/{score}": values for score, values in by_features(features).items()}
         if out.group == SHIFTED and out.labels is not None:
             arrays[f"outside{index}/labels"] = out.labels
     return arrays
@@ -197,8 +213,14 @@ def _posthoc(arrays: Arrays, about: About) -> Found:
 
 def _rejection(arrays: Arrays, about: About) -> Found:
     from study.probes import accuracy, curves, rejection
+    from study.probes.feature_scores import FEATURE_SCORES
 
     logits, labels = _test(arrays)
+    places = {"test": "test", **{entry["name"]: f"outside{index}" for index, entry in enumerate(about["outside"])}}
+    further = {
+        name: {score: arrays[f"{place}/{score}"] for score in FEATURE_SCORES if f"{place}/{score}" in arrays}
+        for name, place in places.items()
+    }
     out, rows = {}, []
     for index, entry in enumerate(about["outside"]):
         theirs = arrays[f"outside{index}/logits"]
@@ -206,7 +228,7 @@ def _rejection(arrays: Arrays, about: About) -> Found:
             rows += accuracy.shifted_rows(entry["name"], theirs, arrays[f"outside{index}/labels"])
         else:
             out[entry["name"]] = (entry["group"], theirs)
-    rows = [*rejection.rows(logits, labels, out), *rows]
+    rows = [*rejection.rows(logits, labels, out, more_scores=further), *rows]
     roc = curves.roc(logits, {name: value for name, (_, value) in out.items()})
     return rows, [*roc, *curves.risk_coverage(logits, labels)]
 

@@ -9,7 +9,7 @@ from dashboards.sections.common import Measure, measures_table, metric_name, mis
 from dashboards.style import MINUS
 from dashboards.summary import View, in_order, pick, plural, summarise
 
-SCORES = ("mls", "msp", "energy", "entropy")
+SCORES = ("mls", "msp", "energy", "entropy", "knn", "mahalanobis")
 GROUP = "group:"
 
 
@@ -88,7 +88,9 @@ def rejection_section(view: View) -> Section:
             Note(
                 "AUROC: higher is better, 50 % is guessing. FPR95: share of unknown samples accepted where 95 % of the "
                 "known ones are; lower is better. AURC and AUGRC: errors among accepted test samples; lower is better. "
-                f"Scores: maximum logit (mls), maximum softmax (msp), energy, {MINUS}entropy. {view.counts(groups)}"
+                f"Scores: maximum logit (mls), maximum softmax (msp), energy, {MINUS}entropy; by features, {MINUS}distance to "
+                "the 50th nearest training image (knn) and to the nearest class (mahalanobis). "
+                f"{view.counts(groups)}"
             )
         )
     sets = summary[~summary["dataset"].str.startswith(GROUP) & (summary["dataset"] != "test")]

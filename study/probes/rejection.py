@@ -5,7 +5,7 @@ that should be rejected. All metrics are nan where one side is empty.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.integrate import trapezoid
@@ -160,7 +160,11 @@ def _weighted(risk: FloatArray, accepted: FloatArray) -> float:
 
 
 def rows(
-    logits: ArrayLike, labels: ArrayLike, outside: Mapping[str, tuple[str, ArrayLike]], dataset: str = "test"
+    logits: ArrayLike,
+    labels: ArrayLike,
+    outside: Mapping[str, tuple[str, ArrayLike]],
+    dataset: str = "test",
+    more_scores: Mapping[str, Mapping[str, ArrayLike]] | None = None,
 ) -> list[Row]:
     """Return the rows of probe "rejection".
 
@@ -173,26 +177,39 @@ def rows(
         labels: (N,), in [0, C).
         outside: name of the set → (group, logits (M, C)); group near, far, unrecognisable or user.
         dataset: the name of the known samples' set in the table.
+        more_scores: name of every set, the known samples' too → further scores by name, as those by features.
 
     Raises:
         InputError: an unknown group. Shifted-known sets belong to probe "shifted": their classes are known.
     """
     z = as_logits(logits)
     correct = z.argmax(1) == as_labels(labels, len(z), z.shape[1])
-    known = scores(z)
+    further = more_scores or {}
+    known = _all_scores(dataset, z, further)
     result = []
-    for score in SCORES:
+    for score in known:
         for metric, function in (("aurc", aurc), ("augrc", augrc)):
             result.append(row("rejection", dataset, score, metric, function(known[score], correct), len(z)))
     per_group: dict[str, list[Row]] = {group: [] for group in ALWAYS_REPORTED}
     for name, (group, out_logits) in outside.items():
         if group not in GROUPS:
             raise unknown("group of outside sets", group, GROUPS)
-        of_set = _set_rows(name, known, correct, _outside_logits(name, out_logits, z.shape[1]))
+        out = _all_scores(name, _outside_logits(name, out_logits, z.shape[1]), further)
+        of_set = _set_rows(name, known, correct, out)
         result += of_set
         per_group.setdefault(group, []).extend(of_set)
     for group, members in per_group.items():
-        result += _group_rows(group, members)
+        result += _group_rows(group, members, list(known))
+    return result
+
+
+def _all_scores(name: str, logits: FloatArray, further: Mapping[str, Mapping[str, ArrayLike]]) -> dict[str, FloatArray]:
+    """Return a set's scores by its logits, and the further ones that it comes with."""
+    result = scores(logits)
+    for score, values in further.get(name, {}).items():
+        result[score] = as_scores(values)
+        if len(result[score]) != len(logits):
+            raise InputError(f"{score} of {name}: expected {len(logits)} scores, got {len(result[score])}")
     return result
 
 
@@ -204,11 +221,12 @@ def _outside_logits(name: str, logits: ArrayLike, num_classes: int) -> FloatArra
     return array
 
 
-def _set_rows(name: str, known: Mapping[str, FloatArray], correct: BoolArray, logits: FloatArray) -> list[Row]:
-    """Return the rows of one outside set."""
-    out = scores(logits)
+def _set_rows(
+    name: str, known: Mapping[str, FloatArray], correct: BoolArray, out: Mapping[str, FloatArray]
+) -> list[Row]:
+    """Return the rows of one outside set, for the scores that it shares with the known samples."""
     result = []
-    for score in SCORES:
+    for score in (score for score in known if score in out):
         pair = known[score], out[score]
         values = {
             "auroc": auroc(*pair),
@@ -218,14 +236,14 @@ def _set_rows(name: str, known: Mapping[str, FloatArray], correct: BoolArray, lo
             "aupr_out": aupr_out(*pair),
             "oscr": oscr(known[score], correct, out[score]),
         }
-        result += [row("rejection", name, score, metric, values[metric], len(logits)) for metric in METRICS]
+        result += [row("rejection", name, score, metric, values[metric], len(out[score])) for metric in METRICS]
     return result
 
 
-def _group_rows(group: str, members: list[Row]) -> list[Row]:
+def _group_rows(group: str, members: list[Row], names: Sequence[str]) -> list[Row]:
     """Return the mean over a group's sets, for every score and metric."""
     result = []
-    for score in SCORES:
+    for score in names:
         for metric in METRICS:
             chosen = [r for r in members if (r["slice"], r["metric"]) == (score, metric)]
             values = [r["value"] for r in chosen if not math.isnan(r["value"])]

@@ -168,6 +168,19 @@ def test_rows():
     assert found["group:far", "msp", "auroc"][1] == 0
 
 
+def test_further_scores_count_where_a_set_has_them():
+    known, far = np.arange(8.0), np.array([-1.0, 3.0])
+    outside = {"sky": ("far", example(1, 2)), "late": ("far", example(2, 2))}
+    further = {"test": {"knn": known}, "sky": {"knn": far}}
+    table = rows(example(0, 8), np.arange(8) % 4, outside, more_scores=further)
+    found = {(r["dataset"], r["slice"], r["metric"]): r["value"] for r in table}
+    assert found["sky", "knn", "auroc"] == found["group:far", "knn", "auroc"] == auroc(known, far)
+    assert ("late", "knn", "auroc") not in found
+    assert ("test", "knn", "aurc") in found
+    with pytest.raises(InputError, match="knn of sky: expected 2 scores, got 1"):
+        rows(example(0, 8), np.arange(8) % 4, outside, more_scores={**further, "sky": {"knn": far[:1]}})
+
+
 def test_a_users_set_has_its_own_group():
     table = rows(example(0, 8), np.arange(8) % 4, {"mine": ("user", example(1, 4))})
     assert {r["dataset"] for r in table} >= {"mine", "group:user"}

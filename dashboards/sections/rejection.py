@@ -88,8 +88,8 @@ def rejection_section(view: View) -> Section:
             Note(
                 "AUROC: higher is better, 50 % is guessing. FPR95: share of unknown samples accepted where 95 % of the "
                 "known ones are; lower is better. AURC and AUGRC: errors among accepted test samples; lower is better. "
-                f"Scores: maximum logit (mls), maximum softmax (msp), energy, {MINUS}entropy; by features, {MINUS}distance to "
-                "the 50th nearest training image (knn) and to the nearest class (mahalanobis). "
+                f"Scores: maximum logit (mls), maximum softmax (msp), energy, {MINUS}entropy; by features, "
+                f"{MINUS}distance to the 50th nearest training image (knn) and to the nearest class (mahalanobis). "
                 f"{view.counts(groups)}"
             )
         )

@@ -178,14 +178,47 @@
     sorter.addEventListener("click", () => sortTable(sorter.closest("th")));
   });
 
+  function save(text, type, name) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
   document.querySelectorAll(".csv").forEach((saver) => {
     saver.addEventListener("click", () => {
       const text = JSON.parse(document.getElementById(`csv-${saver.dataset.key}`).textContent);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
-      link.download = `${saver.dataset.key}.csv`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      save(text, "text/csv", `${saver.dataset.key}.csv`);
+    });
+  });
+
+  /* A table as LaTeX (booktabs), in the order in which it is sorted; all in ASCII but for names of the user's. */
+  const LATEX = {
+    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{",
+    "}": "\\}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "±": "$\\pm$",
+    "×": "$\\times$", "≈": "$\\approx$", "≥": "$\\geq$", "≤": "$\\leq$", "<": "$<$", ">": "$>$",
+    "ε": "$\\varepsilon$", "μ": "$\\mu$", "τ": "$\\tau$", "·": "$\\cdot$", "✓": "$\\checkmark$", "…": "\\dots{}",
+    "–": "--", "—": "---",
+  };
+  const escaped = (text) => [...text.replace(/\s+/g, " ").trim()].map((one) => LATEX[one] ?? one).join("");
+
+  function latex(table, caption) {
+    const lines = (rows) => rows.map((row) => `${[...row.cells].map((cell) => escaped(cell.textContent)).join(" & ")} \\\\`);
+    const columns = [...table.tHead.rows[0].cells].map((cell) => (cell.classList.contains("number") ? "r" : "l")).join("");
+    return [
+      "% needs \\usepackage{booktabs,amssymb}",
+      "\\begin{table}", "\\centering", `\\caption{${escaped(caption)}}`, `\\begin{tabular}{${columns}}`, "\\toprule",
+      ...lines([...table.tHead.rows]), "\\midrule", ...lines([...table.tBodies[0].rows]), "\\bottomrule",
+      "\\end{tabular}", "\\end{table}", "",
+    ].join("\n");
+  }
+
+  document.querySelectorAll(".latex").forEach((saver) => {
+    saver.addEventListener("click", () => {
+      const key = saver.dataset.key;
+      const caption = document.getElementById(`${key}-caption`).textContent;
+      save(latex(document.getElementById(key), caption), "application/x-tex", `${key}.tex`);
     });
   });
 

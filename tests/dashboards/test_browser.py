@@ -77,6 +77,22 @@ def test_csv_is_made_in_the_page(opened: Browser) -> None:
     assert len(text.strip().splitlines()) == 6
 
 
+def test_latex_is_the_table_as_it_is_sorted(opened: Browser) -> None:
+    opened.evaluate(
+        "window.saved = null; window.made = URL.createObjectURL; "
+        "URL.createObjectURL = (blob) => { window.saved = blob; return 'data:,'; }; "
+        "document.querySelector('.latex[data-key=losses]').click(); URL.createObjectURL = window.made; 1"
+    )
+    lines = opened.evaluate("window.saved.text()").splitlines()
+    first, last = lines.index(r"\midrule"), lines.index(r"\bottomrule")
+    names = [line.split(" & ")[0] for line in lines[first + 1 : last]]
+    assert names == [name.replace("_", r"\_") for name in opened.evaluate(COLUMN.format(0))]
+    assert all(line.endswith("\\\\") for line in lines[first + 1 : last])
+    assert {line.count(" & ") for line in lines[first - 1 : last] if " & " in line} == {lines[first - 1].count(" & ")}
+    assert r"$\pm$" in lines[first + 1]
+    assert not any("−" in line or "±" in line for line in lines)
+
+
 def test_a_loss_can_be_hidden_in_every_figure(opened: Browser) -> None:
     shown = (
         "[...document.querySelectorAll('.plot')].flatMap((plot) => plot.data)"

@@ -47,7 +47,7 @@ def test_sections_stand_in_the_order_of_the_page(page: Path) -> None:
     keys = re.findall(r'<section id="([^"]+)"', text)
     assert keys[:8] == ["verdict", "claims", "arms", "forest", "classes", "posthoc", "attack", "roc"]
     assert keys[8:15] == ["rejection", "calibration", "search", "parameters", "sensitivity", "lead", "training"]
-    assert keys[15:] == ["margins", "cost", "settings", "notes", "failed"]
+    assert keys[15:] == ["margins", "cost", "definitions", "settings", "notes", "failed"]
     assert re.findall(r'<li><a href="#([^"]+)"', text) == keys
 
 

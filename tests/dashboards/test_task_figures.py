@@ -7,6 +7,7 @@ import pytest
 
 from dashboards.figures import continual, corruption, dynamics, segmentation, training
 from dashboards.pages import sections_of
+from dashboards.sections.definitions import definitions_section
 from dashboards.sections.methods import methods_section
 
 
@@ -150,3 +151,10 @@ def test_methods_are_a_grid_only_where_there_are_several(view):
     (table,) = section.blocks
     assert [column.title for column in table.columns] == ["loss", "plain", "drw"]
     assert [row[1].text for row in table.rows] == [row[2].text for row in table.rows]
+
+
+def test_the_method_note_follows_the_task(view):
+    assert view.applies("attack")
+    titles = {block.title for block in definitions_section(view).blocks}
+    assert {"Comparison", "Losses", "Rejection", "Attacks", "Calibration"} <= titles
+    assert not {"Segmentation", "Continual learning", "Corruptions"} & titles

@@ -1,0 +1,151 @@
+"""The method note: every definition that the page uses, for a reader who has nothing but the page."""
+
+from dashboards.blocks import Facts, Section
+from dashboards.summary import View
+
+#: Probe ("" for none: always shown) → (term, definition).
+DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "",
+        "Comparison",
+        (
+            (
+                "replicate",
+                "an independent search on another split with another order of classes; the unit of every test",
+            ),
+            ("arm default", "the data set's literature recipe with the loss's literature parameters"),
+            (
+                "arm dropin",
+                "cross-entropy's tuned training hyperparameters, the loss swapped in with its literature ones",
+            ),
+            (
+                "arm tuned",
+                "the loss's own search: chosen on validation images, retrained with fresh seeds, tested once",
+            ),
+            (
+                "difference, interval, p",
+                "paired t on the replicates' means, n − 1 degrees of freedom, standard error s·√(1/n + n_test/n_other) "
+                "(Nadeau and Bengio 2003: training sets overlap); n/a below 3 replicates or without variance",
+            ),
+            ("Holm", "p-values of HEM against cross-entropy, adjusted over all tasks decided together; 5 %"),
+            ("equality", "two one-sided tests at ±δ, the margin declared beforehand; said of clean accuracy alone"),
+            ("smallest detectable", "the true difference that this many replicates with this spread find 4 times in 5"),
+            (
+                "no information",
+                "cross-entropy is at 99 % or more, or all losses lie within 2 points of chance: no verdict for anybody",
+            ),
+            ("exploratory", "an interval without adjustment and without a verdict; all but the primary endpoint"),
+        ),
+    ),
+    (
+        "",
+        "Losses",
+        (
+            (
+                "hem",
+                "e_j = max(0, z_j − z_y + μ), e_y = 0; mean of the e_j that are at least the mean over all C of them; "
+                "averaged over samples still in error; μ = √(M/S), S training samples",
+            ),
+            ("hem+", "the same with μ_i = √(M/(C·n_i)) at the target class i; where all n_i are equal, hem's"),
+            ("mm", "(1/C) Σ_{j≠y} max(0, μ − z_y + z_j)"),
+            ("logitnorm", "cross-entropy of z / (τ‖z‖); z itself at test"),
+            ("logit_adjusted", "cross-entropy of z + τ log π with the class shares π; z itself at test"),
+            ("dice", "mean over classes of 1 − (2 Σ p y + s) / (Σ p + Σ y + s), sums over the batch"),
+        ),
+    ),
+    (
+        "accuracy",
+        "Accuracy",
+        (
+            ("balanced accuracy", "mean over classes of the share classified rightly"),
+            (
+                "many, medium, few",
+                "classes with more than 100, 20 to 100, fewer than 20 training images; else terciles",
+            ),
+        ),
+    ),
+    (
+        "posthoc",
+        "Post-hoc adjustment",
+        (("adjusted logits", "z − τ log π, τ chosen on validation images; needs no training"),),
+    ),
+    (
+        "rejection",
+        "Rejection",
+        (
+            ("AUROC", "P(s_in > s_out) + ½ P(s_in = s_out): 50 % is guessing"),
+            (
+                "FPR95",
+                "share of unknown samples accepted at the largest threshold that accepts ≥ 95 % of the known ones",
+            ),
+            ("FPR95 (out as positive)", "share of known samples rejected where ≥ 95 % of the unknown ones are"),
+            ("AUPR", "area under precision against recall, trapezoids"),
+            ("OSCR", "area under accepted-and-right against accepted unknown samples"),
+            ("AURC, AUGRC", "mean over k of the errors among the k most confident samples, divided by k or by all n"),
+            (
+                "near, far, unrecognisable",
+                "letters or held-out classes; photographs; noise, blobs and scrambled images",
+            ),
+        ),
+    ),
+    (
+        "attack",
+        "Attacks",
+        (
+            ("robust accuracy", "share of the attacked test images that stay right under every attack of the given ε"),
+            (
+                "quick",
+                "APGD on cross-entropy and targeted APGD: an upper bound without a verdict. standard: AutoAttack, and "
+                "APGD on the margin, on HEM's own loss and on rescaled logits for every model",
+            ),
+        ),
+    ),
+    (
+        "corruption",
+        "Corruptions",
+        (
+            (
+                "accuracy",
+                "on common corruptions at severity 1 to 5 (Hendrycks and Dietterich 2019); each kind counts alike",
+            ),
+        ),
+    ),
+    (
+        "continual",
+        "Continual learning",
+        (
+            ("R[i, j]", "accuracy on experience j after learning experience i, T of them"),
+            ("ACC", "mean over j of R[T, j]"),
+            ("forgetting", "mean over j < T of max over j ≤ i < T of R[i, j] − R[T, j]"),
+            ("BWT", "mean over j < T of R[T, j] − R[j, j]"),
+            ("FWT", "mean over j > 1 of R[j − 1, j] − R[untrained, j], task-incremental"),
+        ),
+    ),
+    (
+        "segmentation",
+        "Segmentation",
+        (
+            (
+                "IoU, mIoU",
+                "TP / (TP + FP + FN) of one confusion matrix over all test pixels; mean over classes that occur",
+            ),
+        ),
+    ),
+    (
+        "calibration",
+        "Calibration",
+        (
+            ("ECE", "Σ over 15 equal bins of confidence of share × |accuracy − confidence|"),
+            ("NLL, Brier", "−log p_y, and Σ_j (p_j − [j = y])²; means over test images"),
+            ("after scaling", "logits divided by a temperature fitted on validation images"),
+        ),
+    ),
+)
+
+
+def definitions_section(view: View) -> Section:
+    """Show the definitions of what the run's task can be measured by."""
+    shown = [
+        Facts(title, items, folded=True) for probe, title, items in DEFINITIONS if not probe or view.applies(probe)
+    ]
+    return Section("definitions", "Method note", shown)

@@ -1,6 +1,7 @@
 """What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
@@ -24,6 +25,11 @@ def attack_key(key: Key, norm: str, what: str, points: int) -> Key:
     return Key("attack", key.method, key.loss, key.arm, key.replicate, key.number, variant)
 
 
+def variant(config: StudyConfig, norm: str, eps: float, kept: str) -> str:
+    """Return what tells one attack on a model from its others; `kept` names the weights, "" for the last epoch's."""
+    return f"{norm}-{eps:g}-{config.attacks}{kept and '-' + kept}-{config.attack_points or 'all'}"
+
+
 def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
     """Return the models under attack: the tuned ones of the first seed, in the first replicates.
 
@@ -44,7 +50,7 @@ def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
 def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float, str]]:
     """Return the cells of every attack that is possible, with (norm, ε, which weights: "" for the last epoch's)."""
     return {
-        attack_key(key, norm, f"{eps:g}-{config.attacks}{kept and '-' + kept}", config.attack_points): (norm, eps, kept)
+        replace(key, stage="attack", variant=variant(config, norm, eps, kept)): (norm, eps, kept)
         for key in attacked(config, run)
         for kept in ("", *_kept_best(key, run))
         for norm, eps in config.radii

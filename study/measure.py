@@ -5,6 +5,7 @@ Raw outputs and verdicts are stored first; every number is a function of them.
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,6 +111,8 @@ def attack_model(
 ) -> dict[str, Any]:
     """Attack a model, store every point's verdict, and return the cell with what follows from them.
 
+    What a smaller radius of the same norm broke is broken: `broken_before` reads it from the verdicts that are there.
+
     Args:
         key: of the cell.
         config: the study.
@@ -127,11 +130,47 @@ def attack_model(
     seed = derive(config.seed, "attack", key.replicate, norm, repr(eps))
     margin = _trained_margin(key, config, source, run)
     arrays = verdicts_to_arrays(
-        attack(**subject, norm=norm, eps=eps, mode=config.attacks, seed=seed, hem_margin=margin)
+        attack(
+            **subject,
+            norm=norm,
+            eps=eps,
+            mode=config.attacks,
+            seed=seed,
+            hem_margin=margin,
+            broken=broken_before(key, config, run, points, norm=norm, eps=eps, kept=kept),
+        )
     )
     arrays |= {"points": points, "kept": np.array(kept)}
     write_atomic(run.scores(key), npz_bytes(arrays))
     return {"state": "complete", **rows_from_verdicts(arrays)}
+
+
+def broken_before(
+    key: Key, config: StudyConfig, run: RunDirectory, points: np.ndarray, *, norm: str, eps: float, kept: str
+) -> np.ndarray:
+    """Return which attacked points fell at a smaller radius of the same norm, in verdicts of the same attacks.
+
+    Args:
+        key: of the attack.
+        config: the study.
+        run: where verdicts lie.
+        points: indices of the attacked test images.
+        norm: "Linf" or "L2".
+        eps: radius.
+        kept: which weights are attacked.
+    """
+    from study.ledger import variant
+    from study.probes.attack_verdicts import robust
+
+    broken = np.zeros(len(points), dtype=np.bool_)
+    for other, radius in config.radii:
+        smaller = replace(key, variant=variant(config, other, radius, kept))
+        cell = run.read_cell(smaller) if other == norm and radius < eps else None
+        if cell is not None and cell["state"] == "complete":
+            arrays = read_scores(run.scores(smaller))
+            if np.array_equal(arrays["points"], points):
+                broken |= arrays["clean"] & ~robust(arrays)
+    return broken
 
 
 def check_model(

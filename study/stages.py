@@ -121,21 +121,28 @@ def evaluate(context: Context) -> None:
     config, run = context.config, context.run
     _work(context, "cost", [(cost_key(config), measure_cost)])
     _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
-    attacks = [
-        (key, partial(attack_model, norm=norm, eps=eps, kept=kept))
-        for key, (norm, eps, kept) in attack_keys(config, run).items()
-    ]
     checks = [(key, partial(check_model, norm=norm)) for key, norm in health_keys(config, run).items()]
-    _work(context, "attack", [*attacks, *checks])
+    _work(context, "attack", *_attacks_by_radius(context), checks)
 
 
-def _work(context: Context, name: str, asked: list[tuple[Key, Work]]) -> None:
-    jobs = [(key, work) for key, work in asked if context.run.read_cell(key) is None]
-    if not jobs:
+def _attacks_by_radius(context: Context) -> list[list[tuple[Key, Work]]]:
+    """Return the attacks in rounds, from the smallest radius to the largest: each leaves out what fell before it."""
+    rounds: dict[float, list[tuple[Key, Work]]] = {}
+    for key, (norm, eps, kept) in attack_keys(context.config, context.run).items():
+        rounds.setdefault(eps, []).append((key, partial(attack_model, norm=norm, eps=eps, kept=kept)))
+    return [rounds[eps] for eps in sorted(rounds)]
+
+
+def _work(context: Context, name: str, *rounds: list[tuple[Key, Work]]) -> None:
+    """Do what is missing of each round; one begins when the one before it is done."""
+    missing = [[(key, work) for key, work in asked if context.run.read_cell(key) is None] for asked in rounds]
+    totals = totals_by_loss(key for jobs in missing for key, _ in jobs)
+    if not totals:
         return
     room = concurrency(context.resources)
-    with stage(context, name), _progress(context, name, totals_by_loss(key for key, _ in jobs), {}) as progress:
-        run_remote(jobs, context.config, context.resources, context.run, context.reference, progress, room)
+    with stage(context, name), _progress(context, name, totals, {}) as progress:
+        for jobs in missing:
+            run_remote(jobs, context.config, context.resources, context.run, context.reference, progress, room)
 
 
 def place_data(context: Context) -> None:

@@ -61,6 +61,7 @@ def attack(
     seed: int,
     hem_margin: float | Sequence[float] = HEM_MARGIN,
     block: int = BLOCK,
+    broken: npt.NDArray[np.bool_] | None = None,
     logger: logging.Logger | None = None,
 ) -> AttackResult:
     """Attack a classifier and return a verdict for every point.
@@ -80,6 +81,8 @@ def attack(
         seed: at least 0; every block of points gets its own from it.
         hem_margin: μ of the attack on HEM's own loss, or one for each class (C,).
         block: points attacked at once.
+        broken: (N,) points that fell within a smaller ball of the same norm, which this one holds: they are not
+            attacked again and count as fallen. None for none.
         logger: gets the library's messages; None keeps it silent.
 
     Raises:
@@ -90,7 +93,7 @@ def attack(
         raise unknown("mode of attack", mode, MODES)
     check_margin(hem_margin, num_classes)
     settings = Settings(norm, eps, mode, num_classes, hem_margin, logger=logger)
-    return _attack(model, images, labels, settings, block, seed)
+    return _attack(model, images, labels, settings, block, seed, broken)
 
 
 def short_attack(
@@ -105,13 +108,22 @@ def short_attack(
 
 
 def _attack(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: Settings, block: int, seed: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Settings,
+    block: int,
+    seed: int,
+    broken: npt.NDArray[np.bool_] | None = None,
 ) -> AttackResult:
     """Check the input, run the attacks block by block, and put the verdicts together."""
     check_ball(settings.norm, settings.eps)
     check_points(images, labels, settings.num_classes)
     if block < 1:
         raise InputError(f"block: expected at least 1 point, got {block}")
+    fallen = np.zeros(len(images), dtype=np.bool_) if broken is None else np.asarray(broken)
+    if fallen.shape != (len(images),) or fallen.dtype != np.bool_:
+        raise InputError(f"broken: expected bool ({len(images)},), got {fallen.dtype} {fallen.shape}")
     names = attack_names(settings.mode, settings.num_classes)
     clean = np.zeros(len(images), dtype=np.bool_)
     stands = np.full((len(names), len(images)), -1, dtype=np.int8)
@@ -122,7 +134,7 @@ def _attack(
             part = slice(start, start + block)
             points = _Block(suite, images[part].detach(), labels[part], block_seed(seed, number))
             clean[part] = points.clean.cpu().numpy()
-            stands[:, part] = points.attack(names)
+            stands[:, part] = points.attack(names, torch.tensor(fallen[part], device=images.device))
             adversarial[part] = points.adversarial.cpu()
     return AttackResult(
         norm=settings.norm,
@@ -132,6 +144,7 @@ def _attack(
         seed=seed,
         attacks=names,
         clean=clean,
+        carried=clean & fallen,
         stands=stands,
         adversarial=adversarial,
     )
@@ -150,12 +163,15 @@ class _Block:
         self.adversarial = images.clone()
         self.unbroken = self.clean.clone()
 
-    def attack(self, names: Sequence[str]) -> npt.NDArray[np.int8]:
-        """Run the attacks one after the other; return 1, 0 or −1 for each attack and point, (A, N)."""
+    def attack(self, names: Sequence[str], fallen: Tensor) -> npt.NDArray[np.int8]:
+        """Run the attacks one after the other; return 1, 0 or −1 for each attack and point, (A, N).
+
+        `fallen` (N,) are points that are known to fall and are left out.
+        """
         stands = np.full((len(names), len(self.images)), -1, dtype=np.int8)
-        settings, to_attack = self.suite.settings, self.clean.clone()
+        settings, to_attack = self.suite.settings, self.clean & ~fallen
         if settings.eps == 0 and settings.mode != "short":
-            stands[:, self.clean.cpu().numpy()] = 1
+            stands[:, to_attack.cpu().numpy()] = 1
             return stands
         for k, name in enumerate(names):
             index = to_attack.nonzero()[:, 0]

@@ -25,7 +25,14 @@ from study.probes.attack import (
 )
 from study.probes.attack_losses import LossFunction
 from study.probes.attack_suite import Logits
-from study.probes.attack_verdicts import GRADIENT_FREE, Verdicts, check_verdicts, robust, verdicts_to_arrays
+from study.probes.attack_verdicts import (
+    GRADIENT_FREE,
+    Verdicts,
+    check_verdicts,
+    fallen_before,
+    robust,
+    verdicts_to_arrays,
+)
 from study.probes.rows import NOT_AVAILABLE
 
 RANDOM_TOLERANCE = 1e-6
@@ -171,7 +178,7 @@ def square_rows(arrays: Verdicts) -> list[HealthRow]:
     if not set(GRADIENT_FREE) & set(names):
         return []
     free = np.array([name in GRADIENT_FREE for name in names])
-    gradients_left = arrays["clean"] & (arrays["stands"][~free] != 0).all(0)
+    gradients_left = arrays["clean"] & ~fallen_before(arrays) & (arrays["stands"][~free] != 0).all(0)
     broken = int((gradients_left & (arrays["stands"][free] == 0).any(0)).sum())
     n = len(arrays["clean"])
     flag = broken >= max(2, 0.002 * n)

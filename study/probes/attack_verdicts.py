@@ -3,6 +3,7 @@
 The arrays of one (norm, ε), as `verdicts_to_arrays` gives them and a caller stores them in an npz file:
     clean    bool (N,)      the clean image is classified correctly
     attacks  str (A,)       the attacks, in the order in which they are counted
+    carried  bool (N,)      fallen within a smaller ball of the same norm: not attacked again (absent: none)
     stands   int8 (A, N)    1 correct after this attack, 0 fallen, −1 not attacked (misclassified or fallen before)
     norm, mode              str ()
     eps                     float64 ()
@@ -40,6 +41,7 @@ class AttackResult:
         seed: the seed it was run with.
         attacks: names, in the order in which they are counted.
         clean: (N,) the clean image is classified correctly.
+        carried: (N,) fallen within a smaller ball of the same norm, and not attacked again.
         stands: (A, N) 1 correct after this attack, 0 fallen, −1 not attacked.
         adversarial: float32 (N, channels, H, W) on the CPU: the image that broke the point first, else the clean one.
     """
@@ -51,6 +53,7 @@ class AttackResult:
     seed: int
     attacks: tuple[str, ...]
     clean: BoolArray
+    carried: BoolArray
     stands: npt.NDArray[np.int8]
     adversarial: "Tensor"
 
@@ -74,6 +77,7 @@ def verdicts_to_arrays(result: AttackResult) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a result, for `numpy.savez`; none of them needs pickle."""
     return {
         "clean": result.clean,
+        "carried": result.carried,
         "attacks": np.array(result.attacks, dtype=np.str_),
         "stands": result.stands,
         "norm": np.array(result.norm),
@@ -97,14 +101,25 @@ def check_verdicts(arrays: Verdicts) -> tuple[str, float]:
     expected = (len(arrays["attacks"]), len(clean))
     if stands.shape != expected or not np.isin(stands, (-1, 0, 1)).all():
         raise InputError(f"stands: expected values −1, 0 or 1 of shape {expected}, got shape {stands.shape}")
-    if (stands[:, ~clean] != -1).any():
-        raise InputError("stands: expected −1 for points whose clean image is misclassified: they are not attacked")
+    before = fallen_before(arrays)
+    if before.shape != clean.shape or (before & ~clean).any():
+        raise InputError(f"carried: expected a part of the {int(clean.sum())} points with a correct clean image")
+    if (stands[:, ~clean | before] != -1).any():
+        raise InputError("stands: expected −1 for points that are misclassified or fell before: they are not attacked")
     return str(arrays["norm"]), float(arrays["eps"])
 
 
+def fallen_before(arrays: Verdicts) -> BoolArray:
+    """Return (N,) whether a point fell within a smaller ball of the same norm."""
+    return arrays.get("carried", np.zeros(len(arrays["clean"]), dtype=np.bool_))
+
+
 def standing_after(arrays: Verdicts, attacks: int | None = None) -> BoolArray:
-    """Return (N,) whether a point is correct on the clean image and after the first `attacks` attacks (None: all)."""
-    return arrays["clean"] & (arrays["stands"][:attacks] != 0).all(0)
+    """Return (N,) whether a point is correct on the clean image and after the first `attacks` attacks (None: all).
+
+    A point that fell within a smaller ball is not.
+    """
+    return arrays["clean"] & ~fallen_before(arrays) & (arrays["stands"][:attacks] != 0).all(0)
 
 
 def robust(arrays: Verdicts) -> BoolArray:

@@ -102,6 +102,24 @@ def test_accuracy_falls_with_eps_and_is_clean_at_zero(mlp_digits):
     assert results[0].figure == "upper bound"
 
 
+def test_what_a_smaller_ball_broke_is_broken_and_not_attacked_again(mlp_digits):
+    model, images, labels = mlp_digits.take(40)
+    common = {"norm": "Linf", "num_classes": 10, "seed": 0}
+    small = attack(model, images, labels, eps=0.03, **common)
+    broken = small.clean & ~small.robust
+    assert 0 < broken.sum() < small.clean.sum()
+    large = attack(model, images, labels, eps=0.08, broken=broken | ~small.clean, **common)
+    assert np.array_equal(large.carried, broken)
+    assert (large.stands[:, broken] == -1).all()
+    assert not large.robust[broken].any()
+    assert (large.stands[:, small.robust] != -1).all()
+    values = {row["metric"]: row["value"] for row in rows_from_verdicts(verdicts_to_arrays(large))}
+    assert values["robust_accuracy"] == np.mean(large.robust) <= np.mean(small.robust)
+    assert values["robust_accuracy.apgd-ce"] <= np.mean(small.robust)
+    with pytest.raises(InputError, match=r"broken: expected bool \(40,\)"):
+        attack(model, images, labels, eps=0.08, broken=broken[:3], **common)
+
+
 def test_the_same_seed_gives_the_same_verdicts_and_images(mlp_digits):
     model, images, labels = mlp_digits.take(40)
     first, again, other = (

@@ -1,11 +1,15 @@
 """A trained defence is attacked after its last epoch and after the one that was best on validation images."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from study.data.embedded import digits
 from study.ledger import attack_keys
 from study.measure import attack_model, read_scores, rows_from_verdicts
 from study.options import study_config
+from study.probes.attack_verdicts import robust
 from study.run import RunDirectory
 from tests.study.pipeline import train_everything
 
@@ -40,3 +44,15 @@ def test_the_best_epoch_has_a_probe_of_its_own_and_no_curve(defended):
     assert {row["probe"] for row in found["best"]["rows"]} == {"attack_best"}
     assert [row["metric"] for row in found["best"]["rows"]] == [row["metric"] for row in found[""]["rows"]]
     assert found["best"]["curves"] == found["best"]["health"] == []
+
+
+def test_a_larger_radius_takes_over_what_a_smaller_one_broke(defended):
+    config, run = defended
+    config = replace(config, eps=(0.02, 0.1))
+    keys = attack_keys(config, run)
+    of_one = sorted((eps, key) for key, (_, eps, kept) in keys.items() if (key.method, key.arm) == ("plain", "tuned"))
+    for eps, key in of_one:
+        run.write_cell(key, attack_model(key, config, digits(), run, "cpu", norm="Linf", eps=eps))
+    small, large = (read_scores(run.scores(key)) for _, key in of_one)
+    assert np.array_equal(large["carried"], small["clean"] & ~robust(small))
+    assert not (robust(large) & ~robust(small)).any()

@@ -122,7 +122,7 @@ def _page_error() -> type[Exception]:
 
 
 def _report(paths: Sequence[Path], out: Path | None) -> int:
-    from study.several import is_several, run_directories
+    from study.several import asked, is_several, run_directories
 
     runs = [run for path in paths for run in run_directories(path)]
     for run in runs:
@@ -132,7 +132,7 @@ def _report(paths: Sequence[Path], out: Path | None) -> int:
     for run in runs:
         report(run.path)
     folder = paths[0] if len(paths) == 1 else Path()
-    command = shlex.join(["python", "-m", "study.report", *map(str, paths)])
+    command = asked(folder)[1] if is_several(folder) else shlex.join(["python", "-m", "study.report", *map(str, paths)])
     print(f"\n{write_scoreboard(runs, out or folder / 'scoreboard.html', command)}")
     return 0
 

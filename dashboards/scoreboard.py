@@ -98,9 +98,13 @@ def _arm(content: Mapping[str, Any], arm: str) -> Section:
         own = {cell["loss"]: cell for cell in cells if cell["run"] == run["name"]}
         if own:
             task, data = _about(run)
-            rows.append([task, *(_difference(own.get(loss)) for loss in losses), data])
+            lead: Record = own.get(run["lead_variant"]) or {}
+            words = [text_cell(lead.get(name)) for name in ("paper", "ours")]
+            rows.append([task, *words, *(_difference(own.get(loss)) for loss in losses), data])
     columns = [
         Column("task"),
+        Column("HEM, the paper", hint="HEM against cross-entropy, as the paper has it"),
+        Column("HEM, here", hint="the lead variant of HEM against cross-entropy, as this run has it"),
         *(Column(loss, True, "difference to ce, 95 %") for loss in losses),
         Column("data, network"),
     ]

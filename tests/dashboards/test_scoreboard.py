@@ -63,6 +63,12 @@ def test_what_is_not_as_in_the_paper_is_named(tmp_path):
     assert "Nothing here is clear enough to agree or disagree with the paper." in undecided
 
 
+def test_the_papers_direction_stands_beside_ours(tmp_path):
+    text = page(tmp_path)
+    row = text[text.index('id="tuned-table"') :].split("<tr>")[2]
+    assert row.index(">better<") < row.index(">worse<") < row.index("90.0 %")
+
+
 def test_intervals_are_drawn_and_runs_are_linked(tmp_path):
     text = page(tmp_path)
     assert 'id="tuned-forest"' in text

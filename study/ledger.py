@@ -1,7 +1,6 @@
 """What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
@@ -13,21 +12,20 @@ from study.tasks import get_task
 def evaluation_keys(config: StudyConfig, run: RunDirectory) -> list[Key]:
     """Return the cells of every evaluation that is possible: one for each confirmed model."""
     return [
-        Key("evaluate", key.method, key.loss, key.arm, key.replicate, key.number)
+        key.at("evaluate")
         for key, cell in run.cells("confirm")
         if cell["state"] == "complete" and key.loss in config.losses
     ]
 
 
-def attack_key(key: Key, norm: str, what: str, points: int) -> Key:
-    """Return the cell of one attack on one model, or of its checks; the points are part of what it is."""
-    variant = f"{norm}-{what}-{points or 'all'}"
-    return Key("attack", key.method, key.loss, key.arm, key.replicate, key.number, variant)
+def attack_key(config: StudyConfig, key: Key, norm: str, what: str) -> Key:
+    """Return the cell of one attack on one model, or of its checks; mode and points are part of what it is."""
+    return key.at("attack", f"{norm}-{what}-{config.attack_points or 'all'}")
 
 
-def variant(config: StudyConfig, norm: str, eps: float, kept: str) -> str:
-    """Return what tells one attack on a model from its others; `kept` names the weights, "" for the last epoch's."""
-    return f"{norm}-{eps:g}-{config.attacks}{kept and '-' + kept}-{config.attack_points or 'all'}"
+def radius_key(config: StudyConfig, key: Key, norm: str, eps: float, kept: str) -> Key:
+    """Return the cell of the attack with one radius; `kept` names the weights, "" for the last epoch's."""
+    return attack_key(config, key, norm, f"{eps:g}-{config.attacks}{kept and '-' + kept}")
 
 
 def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
@@ -50,7 +48,7 @@ def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
 def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float, str]]:
     """Return the cells of every attack that is possible, with (norm, ε, which weights: "" for the last epoch's)."""
     return {
-        replace(key, stage="attack", variant=variant(config, norm, eps, kept)): (norm, eps, kept)
+        radius_key(config, key, norm, eps, kept): (norm, eps, kept)
         for key in attacked(config, run)
         for kept in ("", *_kept_best(key, run))
         for norm, eps in config.radii
@@ -59,15 +57,20 @@ def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, 
 
 def _kept_best(key: Key, run: RunDirectory) -> list[str]:
     """Return ["best"] for a trained defence, whose best epoch was kept beside the last; else []."""
-    cell = run.read_cell(Key("confirm", key.method, key.loss, key.arm, key.replicate, key.number)) or {}
-    return [name for name in cell.get("kept", ()) if name == BEST]
+    return [name for name in kept_weights(run, key) if name == BEST]
+
+
+def kept_weights(run: RunDirectory, key: Key) -> list[str]:
+    """Return the names of the further weights that were kept of a confirmed model; `key` is any cell of it."""
+    cell = run.read_cell(key.at("confirm")) or {}
+    return list(cell.get("kept", ()))
 
 
 def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     """Return the cells that say whether the attacks on a model can be believed, with the norm."""
     radii = {norm: [f"{eps:g}" for other, eps in config.radii if other == norm] for norm, _ in config.radii}
     return {
-        attack_key(key, norm, f"health-{','.join(eps)}-{config.attacks}", config.attack_points): norm
+        attack_key(config, key, norm, f"health-{','.join(eps)}-{config.attacks}"): norm
         for key in attacked(config, run)
         if key.arm == "tuned" and key.number == 0
         for norm, eps in radii.items()

@@ -5,7 +5,6 @@ Raw outputs and verdicts are stored first; every number is a function of them.
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,21 +65,10 @@ def load_network(
     """
     import torch
 
-    saved = torch.load(run.model(_confirmed(key)), weights_only=True)
+    saved = torch.load(run.model(key.at("confirm")), weights_only=True)
     model = build_network(config, splits_of(key, config, source), key.loss, seed=0)
     model.load_state_dict(saved["kept"][kept] if kept else saved["weights"])
     return model.eval()
-
-
-def kept_weights(run: RunDirectory, key: Key) -> list[str]:
-    """Return the names of the further weights that a confirmed model has."""
-    import torch
-
-    return list(torch.load(run.model(_confirmed(key)), weights_only=True)["kept"])
-
-
-def _confirmed(key: Key) -> Key:
-    return Key("confirm", key.method, key.loss, key.arm, key.replicate, key.number)
 
 
 def evaluate_model(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, Any]:
@@ -159,12 +147,12 @@ def broken_before(
         eps: radius.
         kept: which weights are attacked.
     """
-    from study.ledger import variant
+    from study.ledger import radius_key
     from study.probes.attack_verdicts import robust
 
     broken = np.zeros(len(points), dtype=np.bool_)
     for other, radius in config.radii:
-        smaller = replace(key, variant=variant(config, other, radius, kept))
+        smaller = radius_key(config, key, other, radius, kept)
         cell = run.read_cell(smaller) if other == norm and radius < eps else None
         if cell is not None and cell["state"] == "complete":
             arrays = read_scores(run.scores(smaller))
@@ -191,7 +179,7 @@ def _trained_margin(key: Key, config: StudyConfig, source: "Source", run: RunDir
 
     from hem.registry import get_loss
 
-    cell = run.read_cell(_confirmed(key))
+    cell = run.read_cell(key.at("confirm"))
     own = key.loss in ("hem", "hem+") and cell is not None
     counts = splits_of(key, config, source).class_counts
     parameters = cell["training"]["loss_parameters"] if own and cell is not None else {}

@@ -37,6 +37,10 @@ class _Format(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=118)
 
 
+MODEL_NAMES = "mlp, small_cnn, resnet20, resnet32, convnext_mini, vit_mini or unet_small"
+"""Stated here, as the registry of networks imports torch, and help must not wait for it; a test compares the two."""
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `study.tune`, its options in groups, with defaults and units."""
     top = _Parser(
@@ -53,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     what = top.add_argument_group("what")
     what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}, {ALL}")
     what.add_argument("--dataset", metavar="NAME", help=f"digits, mnist5k, cifar10, cifar100 or npz:PATH ({preset})")
-    what.add_argument("--model", metavar="NAME", help=f"mlp, small_cnn, resnet20, resnet32, unet_small ({preset})")
+    what.add_argument("--model", metavar="NAME", help=f"{MODEL_NAMES} ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
     what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
     what.add_argument(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.config import StudyConfig
-from study.measure import kept_weights, load_network, outside
+from study.ledger import kept_weights
+from study.measure import load_network, outside
 from study.run import Key, RunDirectory
 from study.seeds import derive
 from study.tasks import PROBES, get_task
@@ -96,20 +97,19 @@ def _clean(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str
 def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
     from study.probes.feature_scores import knn, mahalanobis
 
-    train = subject.data.train
+    train, sets = subject.data.train, outside(subject.config, subject.source, subject.key.replicate)
     _, kept = subject.features(model, train.images)
-
-    def by_features(features: np.ndarray) -> dict[str, np.ndarray]:
-        return {"knn": knn(kept, features), "mahalanobis": mahalanobis(kept, train.labels, features)}
-
-    _, known = subject.features(model, subject.data.test.images)
-    arrays = {f"test/{score}": values for score, values in by_features(known).items()}
-    for index, out in enumerate(outside(subject.config, subject.source, subject.key.replicate)):
+    features = {"test": subject.features(model, subject.data.test.images)[1]}
+    arrays = {}
+    for index, out in enumerate(sets):
         about["outside"].append({"name": out.name, "group": out.group})
-        arrays[f"outside{index}/logits"], features = subject.features(model, out.images)
-        arrays |= {f"outside{index}/{score}": values for score, values in by_features(features).items()}
+        arrays[f"outside{index}/logits"], features[f"outside{index}"] = subject.features(model, out.images)
         if out.group == SHIFTED and out.labels is not None:
             arrays[f"outside{index}/labels"] = out.labels
+    together = np.concatenate(list(features.values()))
+    ends = np.cumsum([len(part) for part in features.values()])[:-1]
+    for score, values in (("knn", knn(kept, together)), ("mahalanobis", mahalanobis(kept, train.labels, together))):
+        arrays |= {f"{place}/{score}": part for place, part in zip(features, np.split(values, ends), strict=True)}
     return arrays
 
 

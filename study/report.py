@@ -132,7 +132,7 @@ def _report(paths: Sequence[Path], out: Path | None) -> int:
     for run in runs:
         report(run.path)
     folder = paths[0] if len(paths) == 1 else Path()
-    command = asked(folder)[1] if is_several(folder) else shlex.join(["python", "-m", "study.report", *map(str, paths)])
+    command = asked(folder)[1] if len(paths) == 1 else shlex.join(["python", "-m", "study.report", *map(str, paths)])
     print(f"\n{write_scoreboard(runs, out or folder / 'scoreboard.html', command)}")
     return 0
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +39,10 @@ class Key:
     """Trial number in the search stages, index of the retraining from `confirm` on."""
     variant: str = ""
     """What else tells two cells of one model apart, for example "Linf-0.1"."""
+
+    def at(self, stage: str, variant: str = "") -> "Key":
+        """Return the cell of the same model at another stage."""
+        return replace(self, stage=stage, variant=variant)
 
     @property
     def name(self) -> str:

@@ -121,16 +121,22 @@ def evaluate(context: Context) -> None:
     config, run = context.config, context.run
     _work(context, "cost", [(cost_key(config), measure_cost)])
     _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
-    checks = [(key, partial(check_model, norm=norm)) for key, norm in health_keys(config, run).items()]
-    _work(context, "attack", *_attacks_by_radius(context), checks)
+    _work(context, "attack", *_attacks_by_radius(context))
 
 
 def _attacks_by_radius(context: Context) -> list[list[tuple[Key, Work]]]:
-    """Return the attacks in rounds, from the smallest radius to the largest: each leaves out what fell before it."""
+    """Return the attacks in rounds, from the smallest radius to the largest: each leaves out what fell before it.
+
+    The checks, which wait for nothing, end the last round.
+    """
+    checks: list[tuple[Key, Work]] = [
+        (key, partial(check_model, norm=norm)) for key, norm in health_keys(context.config, context.run).items()
+    ]
     rounds: dict[float, list[tuple[Key, Work]]] = {}
     for key, (norm, eps, kept) in attack_keys(context.config, context.run).items():
         rounds.setdefault(eps, []).append((key, partial(attack_model, norm=norm, eps=eps, kept=kept)))
-    return [rounds[eps] for eps in sorted(rounds)]
+    *before, last = [rounds[eps] for eps in sorted(rounds)] or [[]]
+    return [*before, [*last, *checks]]
 
 
 def _work(context: Context, name: str, *rounds: list[tuple[Key, Work]]) -> None:

@@ -294,10 +294,10 @@ def run_training(
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
     cell["training"] = {k: v for k, v in training.to_dict().items() if k != "key"}
     model, kept = cell.pop("model", None), cell.pop("kept", {})
-    cell["kept"] = sorted(kept)
     if rank == 0:
         if model is not None and training.keep_weights:
             save_weights(run.model(training.key), model, kept, training, config)
+            cell["kept"] = sorted(kept)
         run.write_cell(training.key, cell)
         checkpoint.unlink(missing_ok=True)
     return cell

@@ -13,7 +13,7 @@ _PART = r"^(?P<kind>[a-z_]+)-(?P<severity>\d)$"
 
 
 def corruption_data(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy on each corruption that there is: loss, replicate, kind, severity (0: clean), value."""
+    """Return accuracy on each corruption that there is: loss, replicate, kind, severity (1 to 5), value."""
     rows = pick(evaluation, dataset="test", metric="accuracy")
     corrupt = replicate_means(pick(rows, probe="corruption")).dropna(subset=["value"])
     parts = corrupt["slice"].str.extract(_PART)

@@ -136,14 +136,13 @@ def cost_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
 
 
 def alternate_data(timing: pd.DataFrame) -> pd.DataFrame:
-    """Return seconds of a step and of an epoch by loss, measured alternately in one process: loss, step, epoch, images.
+    """Return seconds of a step and of an epoch by loss, measured alternately in one process: loss, step, epoch.
 
-    `images` is the batch of a step; a measure that is not there is nan.
+    A measure that is not there is nan.
     """
     rows = timing[timing["stage"].isin(MEASURED)]
     wide = rows.groupby(["loss", "stage"])["seconds"].median().unstack("stage").reindex(columns=list(MEASURED))
-    batch = pick(rows, stage="step").groupby("loss")["images"].first()
-    return wide.assign(images=batch).reset_index()
+    return wide.reset_index()
 
 
 def stage_data(timing: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from dashboards.blocks import Cell, Column, Section, Table, loss_cell, number_cell
-from dashboards.style import interval, missing, points, with_sd
+from dashboards.style import change, interval, missing, with_sd
 from dashboards.summary import View, at_endpoint, in_order, pick
 
 
@@ -17,18 +17,20 @@ def methods_section(view: View) -> Section | None:
         return None
     table = []
     for loss in in_order(rows, "loss", view.losses):
-        table.append([loss_cell(loss), *(_cell(view, rows, method, loss) for method in methods)])
+        cells = (_cell(pick(rows, method=method, loss=loss), view.primary.metric) for method in methods)
+        table.append([loss_cell(loss), *cells])
     columns = [Column("loss"), *(Column(method, True, "mean ± sd; difference to ce within it") for method in methods)]
     caption = f"{view.primary.label}, arm {view.arm}: method × loss"
     return Section("methods", "Methods", [Table("methods-table", caption, columns, table, rows)])
 
 
-def _cell(view: View, rows: pd.DataFrame, method: str, loss: str) -> Cell:
-    found = pick(rows, method=method, loss=loss)
-    if not len(found) or missing(found.iloc[0]["mean"]) or view.primary is None:
+def _cell(found: pd.DataFrame, metric: str) -> Cell:
+    if not len(found) or missing(found.iloc[0]["mean"]):
         return number_cell("", None)
-    row, metric = found.iloc[0], view.primary.metric
+    row = found.iloc[0]
     written = with_sd(row["mean"], row["sd"], metric)
     if not missing(row["difference_low"]):
-        written += f" · {points(row['difference'])} {interval(row['difference_low'], row['difference_high'], metric)}"
+        written += (
+            f" · {change(row['difference'], metric)} {interval(row['difference_low'], row['difference_high'], metric)}"
+        )
     return number_cell(written, row["mean"])

@@ -115,16 +115,13 @@ def _alternate_table(view: View, data: pd.DataFrame) -> Table:
     reference = pick(data, loss=REFERENCE_LOSS)
     rows = []
     for loss in in_order(data, "loss", view.losses):
-        row, cells = pick(data, loss=loss).iloc[0], []
-        for measured in figures.MEASURED:
-            ratio = row[measured] / reference[measured].iloc[0] if len(reference) else float("nan")
-            cells += [number_cell(number(1000 * row[measured], 2), row[measured])]
-            cells += [number_cell(f"×{number(ratio, 2)}", ratio)]
-        rows.append([loss_cell(loss), *cells])
+        row = pick(data, loss=loss).iloc[0]
+        ratio = row["step"] / reference["step"].iloc[0] if len(reference) else float("nan")
+        times = [number_cell(number(1000 * row[name], 2), row[name]) for name in figures.MEASURED]
+        rows.append([loss_cell(loss), *times, number_cell(f"×{number(ratio, 2)}", ratio)])
     columns = [
         Column("loss"),
         Column("ms per step", True, "forward, loss, backward and update of one batch; median"),
-        Column("to ce", True),
         Column("ms per epoch", True, "a step's time × steps of an epoch"),
         Column("to ce", True),
     ]

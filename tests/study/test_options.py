@@ -139,3 +139,10 @@ def test_dry_run_starts_nothing(capsys, tmp_path):
     assert "24 trainings" in said
     assert not (tmp_path / "run").exists()
     assert "RAY_JOB_ID" not in os.environ
+
+
+def test_help_names_every_network():
+    from study.models import MODELS
+    from study.options import MODEL_NAMES
+
+    assert MODEL_NAMES.replace(" or ", ", ").split(", ") == list(MODELS)

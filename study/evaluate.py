@@ -108,7 +108,7 @@ def evaluate(values: argparse.Namespace) -> int:
         source = load_source(config.dataset, values.data_dir)
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
-        return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "attack"))
+        return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "block", "attack"))
 
 
 def rescore(path: Path) -> int:
@@ -117,13 +117,13 @@ def rescore(path: Path) -> int:
     Raises:
         InputError: no run there.
     """
-    from study import measure, outputs, report
+    from study import attacks, measure, outputs, report
     from study.run import RunDirectory, locked
 
     run = RunDirectory(path)
     run.read_study()
     with locked(run):
-        for stage, functions in (("evaluate", outputs.from_scores), ("attack", measure.rows_from_verdicts)):
+        for stage, functions in (("evaluate", outputs.from_scores), ("attack", attacks.rows_from_verdicts)):
             for key, cell in run.cells(stage):
                 stored = run.scores(key)
                 if cell["state"] == "complete" and stored.is_file():

@@ -1,6 +1,7 @@
 """What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
@@ -23,9 +24,25 @@ def attack_key(config: StudyConfig, key: Key, norm: str, what: str) -> Key:
     return key.at("attack", f"{norm}-{what}-{config.attack_points or 'all'}")
 
 
-def radius_key(config: StudyConfig, key: Key, norm: str, eps: float, kept: str) -> Key:
-    """Return the cell of the attack with one radius; `kept` names the weights, "" for the last epoch's."""
-    return attack_key(config, key, norm, f"{eps:g}-{config.attacks}{kept and '-' + kept}")
+class Aim(NamedTuple):
+    """What an attack aims at, besides the model."""
+
+    norm: str
+    """Linf or L2."""
+    eps: float
+    """Radius, in units of the pixel range [0, 1]."""
+    kept: str = ""
+    """Which weights: "" for those after the last epoch."""
+
+
+def radius_key(config: StudyConfig, key: Key, aim: Aim) -> Key:
+    """Return the cell of the attack with one radius on one state of a model."""
+    return attack_key(config, key, aim.norm, f"{aim.eps:g}-{config.attacks}{aim.kept and '-' + aim.kept}")
+
+
+def block_keys(attack: Key, count: int) -> list[Key]:
+    """Return the cells of an attack's blocks of points."""
+    return [attack.at("block", f"{attack.variant}~b{block}") for block in range(count)]
 
 
 def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
@@ -45,13 +62,14 @@ def attacked(config: StudyConfig, run: RunDirectory) -> list[Key]:
     ]
 
 
-def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, tuple[str, float, str]]:
-    """Return the cells of every attack that is possible, with (norm, ε, which weights: "" for the last epoch's)."""
+def attack_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, Aim]:
+    """Return the cells of every attack that is possible, with what it aims at; small radii first."""
+    aims = [Aim(norm, eps) for norm, eps in sorted(config.radii, key=lambda radius: radius[1])]
     return {
-        radius_key(config, key, norm, eps, kept): (norm, eps, kept)
+        radius_key(config, key, aim): aim
+        for radius in aims
         for key in attacked(config, run)
-        for kept in ("", *_kept_best(key, run))
-        for norm, eps in config.radii
+        for aim in (radius, *(radius._replace(kept=name) for name in _kept_best(key, run)))
     }
 
 
@@ -96,7 +114,7 @@ def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     made up for.
     """
     failed, settled = {}, _settled(run)
-    for stage in STAGES:
+    for stage in (stage for stage in STAGES if stage != "block"):  # a failed block fails its attack, with its reason
         for key, cell in run.cells(stage):
             result = stage in ("search", "rescore", "sweep") and cell.get("reason") == "diverged"
             result |= stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in settled

@@ -114,8 +114,10 @@ def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[s
 
 
 def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
-    """Return the classes predicted on corrupted test images: the same images for every model of a replicate."""
+    """Return classes and scores on corrupted test images: the same images for every model of a replicate."""
     from study.data.corruption import SEVERITIES, TEST_KINDS, applicable, corrupted, official
+    from study.probes.dar import SCORES as DAR_SCORES
+    from study.probes.rejection import scores
 
     config, test = subject.config, subject.data.test
     reasons = applicable(test.images.shape[1:])
@@ -130,14 +132,18 @@ def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict
         published = official(subject.source, test, points, kind, severity)
         return corrupted(images, kind, severity, seed, folder) if published is None else published
 
-    predictions = [
-        [subject.logits(model, under(kind, severity)).argmax(1) for severity in SEVERITIES] for kind in kinds
-    ]
     shape = (len(kinds), len(SEVERITIES), len(points))
-    return {
-        "corruption/points": points,
-        "corruption/predictions": np.array(predictions, dtype=np.int16).reshape(shape),
-    }
+    predictions = np.empty(shape, dtype=np.int16)
+    found = {score: np.empty(shape, dtype=np.float32) for score in DAR_SCORES}
+    for i, kind in enumerate(kinds):
+        for j, severity in enumerate(SEVERITIES):
+            logits = subject.logits(model, under(kind, severity))
+            predictions[i, j] = logits.argmax(1)
+            of_logits = scores(logits)
+            for score, values in found.items():
+                values[i, j] = of_logits[score]
+    arrays = {"corruption/points": points, "corruption/predictions": predictions}
+    return arrays | {f"corruption/{score}": values for score, values in found.items()}
 
 
 def _stages(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
@@ -230,7 +236,30 @@ def _rejection(arrays: Arrays, about: About) -> Found:
             out[entry["name"]] = (entry["group"], theirs)
     rows = [*rejection.rows(logits, labels, out, more_scores=further), *rows]
     roc = curves.roc(logits, {name: value for name, (_, value) in out.items()})
-    return rows, [*roc, *curves.risk_coverage(logits, labels)]
+    return [*rows, *_dar(arrays, out)], [*roc, *curves.risk_coverage(logits, labels)]
+
+
+def _dar(arrays: Arrays, out: Mapping[str, tuple[str, np.ndarray]]) -> list[Any]:
+    """Return DAR on every kind but the adversarial one, and selective classification on corrupted images."""
+    from study.probes import dar, rejection
+
+    rows: list[Any] = []
+    kinds = {
+        "clean": [dar.known(*_test(arrays))],
+        "novel": [dar.unknown(logits) for group, logits in out.values() if group in dar.NOVEL],
+        "unrecognisable": [dar.unknown(logits) for group, logits in out.values() if group == "unrecognisable"],
+    }
+    if "corruption/mls" in arrays:
+        labels = arrays["test/labels"][arrays["corruption/points"]]
+        right = (arrays["corruption/predictions"] == labels).reshape(-1, len(labels))
+        found = {score: arrays[f"corruption/{score}"].reshape(-1, len(labels)) for score in dar.SCORES}
+        kinds["corrupt"] = [
+            ({s: v[i].astype(np.float64) for s, v in found.items()}, right[i]) for i in range(len(right))
+        ]
+        rows += rejection.corrupt_rows({s: list(zip(v, right, strict=True)) for s, v in found.items()})
+    if len(arrays["validation/labels"]):
+        rows += dar.rows(kinds, dar.thresholds(*_held(arrays)))
+    return rows
 
 
 def _calibration(arrays: Arrays, about: About) -> Found:

@@ -1,6 +1,6 @@
 """Many small pieces of work over a Ray cluster: each one's cell is written where it was made, as soon as it is done."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import ray
 from study.config import Resources, StudyConfig
 from study.run import Key, RunDirectory
 from study.trial import DEATHS_ALLOWED, failed_by
-
-Work = Callable[[Key, StudyConfig, Any, RunDirectory, str], dict[str, Any]]
+from study.work import Job, Work, first_ready
 
 
 @ray.remote(max_retries=DEATHS_ALLOWED)
@@ -32,7 +31,7 @@ def _do(work: Work, key: Key, config: StudyConfig, source: Any, run_path: str, d
 
 
 def run_remote(
-    jobs: Iterable[tuple[Key, Work]],
+    jobs: Iterable[Job],
     config: StudyConfig,
     resources: Resources,
     run: RunDirectory,
@@ -43,7 +42,7 @@ def run_remote(
     """Do all jobs; a job whose process dies is tried again, and in the end leaves a cell that says so.
 
     Args:
-        jobs: (cell, how to make it).
+        jobs: in the order in which they begin, but for those that wait for others.
         config: the study.
         resources: a job gets what one training, or one of its workers, gets.
         run: where the cells go.
@@ -57,15 +56,17 @@ def run_remote(
         "num_cpus": resources.cpus_per_worker if several else resources.cpus_per_trial,
         "num_gpus": resources.gpus_per_worker if several else resources.gpus_per_trial,
     }
-    waiting = list(reversed([(key, work) for key, work in jobs if run.read_cell(key) is None]))
+    waiting = [job for job in jobs if run.read_cell(job.key) is None]
+    unfinished = {job.key for job in waiting}
     running: dict[Any, Key] = {}
     while waiting or running:
-        while waiting and len(running) < concurrency:
-            key, work = waiting.pop()
-            running[_do.options(**amounts).remote(work, key, config, source, str(run.path), device)] = key
-            progress.started(key)
+        while len(running) < concurrency and (job := first_ready(waiting, unfinished)):
+            waiting.remove(job)
+            running[_do.options(**amounts).remote(job.work, job.key, config, source, str(run.path), device)] = job.key
+            progress.started(job.key)
         finished, _ = ray.wait(list(running), num_returns=1)
         key = running.pop(finished[0])
+        unfinished.discard(key)
         progress.done(key, _cell(finished[0], key, run))
 
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from study.errors import InputError
 
 VERSION = 1
-STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "attack")
+STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
 BEST = "best"
 """Name of the weights that a trained defence keeps beside the last: of the epoch that was best on validation images
 under attack."""

@@ -4,26 +4,27 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from study.attacks import attack_jobs
 from study.cluster import Gauges
 from study.config import Resources, StudyConfig
 from study.confirm import confirm_trainings, rescore_trainings, sweep_trainings
 from study.cost import cost_key, measure_cost
 from study.data.types import Source
-from study.ledger import attack_keys, evaluation_keys, health_keys
-from study.measure import attack_model, check_model, evaluate_model
+from study.ledger import evaluation_keys
+from study.measure import evaluate_model
 from study.pool import Feed, ListFeed, concurrency, run_pool
 from study.progress import StageProgress, totals_by_loss
-from study.remote import Work, run_remote
-from study.run import Key, RunDirectory
+from study.remote import run_remote
+from study.run import RunDirectory
 from study.search import SearchFeed
 from study.tasks import get_task
 from study.trial import Training, splits
+from study.work import Job
 
 
 @dataclass
@@ -119,36 +120,19 @@ def train(context: Context) -> None:
 def evaluate(context: Context) -> None:
     """Measure and attack every confirmed model."""
     config, run = context.config, context.run
-    _work(context, "cost", [(cost_key(config), measure_cost)])
-    _work(context, "evaluate", [(key, evaluate_model) for key in evaluation_keys(config, run)])
-    _work(context, "attack", *_attacks_by_radius(context))
+    _work(context, "cost", [Job(cost_key(config), measure_cost)])
+    _work(context, "evaluate", [Job(key, evaluate_model) for key in evaluation_keys(config, run)])
+    _work(context, "attack", attack_jobs(config, run, context.source))
 
 
-def _attacks_by_radius(context: Context) -> list[list[tuple[Key, Work]]]:
-    """Return the attacks in rounds, from the smallest radius to the largest: each leaves out what fell before it.
-
-    The checks, which wait for nothing, end the last round.
-    """
-    checks: list[tuple[Key, Work]] = [
-        (key, partial(check_model, norm=norm)) for key, norm in health_keys(context.config, context.run).items()
-    ]
-    rounds: dict[float, list[tuple[Key, Work]]] = {}
-    for key, (norm, eps, kept) in attack_keys(context.config, context.run).items():
-        rounds.setdefault(eps, []).append((key, partial(attack_model, norm=norm, eps=eps, kept=kept)))
-    *before, last = [rounds[eps] for eps in sorted(rounds)] or [[]]
-    return [*before, [*last, *checks]]
-
-
-def _work(context: Context, name: str, *rounds: list[tuple[Key, Work]]) -> None:
-    """Do what is missing of each round; one begins when the one before it is done."""
-    missing = [[(key, work) for key, work in asked if context.run.read_cell(key) is None] for asked in rounds]
-    totals = totals_by_loss(key for jobs in missing for key, _ in jobs)
-    if not totals:
+def _work(context: Context, name: str, jobs: list[Job]) -> None:
+    """Do what is missing."""
+    missing = [job for job in jobs if context.run.read_cell(job.key) is None]
+    if not missing:
         return
-    room = concurrency(context.resources)
+    totals, room = totals_by_loss(job.key for job in missing), concurrency(context.resources)
     with stage(context, name), _progress(context, name, totals, {}) as progress:
-        for jobs in missing:
-            run_remote(jobs, context.config, context.resources, context.run, context.reference, progress, room)
+        run_remote(missing, context.config, context.resources, context.run, context.reference, progress, room)
 
 
 def place_data(context: Context) -> None:

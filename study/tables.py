@@ -15,6 +15,7 @@ from search_spaces.shared import SHARED
 from study import ledger
 from study.config import StudyConfig
 from study.confirm import Search, Winner, rescored_key, sweep_factors
+from study.probes import dar
 from study.run import STAGES, VERSION, Key, RunDirectory, write_atomic
 from study.search import point_of
 
@@ -158,7 +159,7 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
         "epochs": frame(
             "epochs", (row for stage in ("search", "confirm") for pair in cells[stage] for row in _epochs(*pair))
         ),
-        "evaluation": frame("evaluation", _of_models(measured, "rows")),
+        "evaluation": frame("evaluation", _with_totals(_of_models(measured, "rows"))),
         "curves": frame("curves", _of_models(measured, "curves")).drop_duplicates(ignore_index=True),
         "health": frame("health", _of_models(cells["attack"], "health")),
         "sensitivity": frame("sensitivity", (_sensitivity(config, key, cell) for key, cell in cells["sweep"])),
@@ -215,6 +216,20 @@ def _of_models(cells: Iterable[tuple[Key, Mapping[str, Any]]], part: str) -> Ite
         }
         for row in cell.get(part, ()):
             yield {**about, **row}
+
+
+def _with_totals(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows with what follows from several cells of one model: its DAR over all kinds of samples."""
+    rows = list(rows)
+    models: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["probe"] == dar.PROBE:
+            value = NAN if row["value"] is None else row["value"]  # JSON has no nan
+            models.setdefault(tuple(row[name] for name in _MODEL), []).append({**row, "value": value})
+    for model, own in models.items():
+        about = dict(zip(_MODEL, model, strict=True))
+        rows += [{**about, **total} for total in dar.totals(own)]  # type: ignore[arg-type]
+    return rows
 
 
 def _sensitivity(config: StudyConfig, key: Key, cell: Mapping[str, Any]) -> Row:

@@ -58,7 +58,7 @@ class Training:
 _SPLITS: dict[tuple[Any, ...], "Splits"] = {}
 
 
-FINAL_STAGES = ("confirm", "evaluate", "attack")
+FINAL_STAGES = ("confirm", "evaluate", "block", "attack")
 """Stages of retrained models; a task may cut the data anew for them."""
 
 

@@ -87,7 +87,7 @@ def health_rows(
     ]
     rows += eps_rows(fresh)
     for arrays in verdicts:
-        rows += square_rows(arrays)
+        rows += gradient_free_rows(arrays)
     return rows
 
 
@@ -164,27 +164,31 @@ def _softmax_check(share: float) -> tuple[str, float, bool, str]:
     return "softmax_outputs", share, share == 1, message if share == 1 else "the outputs are not probabilities"
 
 
-def square_rows(arrays: Verdicts) -> list[HealthRow]:
-    """Return the check of Square, or nothing if it was not run.
+def gradient_free_rows(arrays: Verdicts) -> list[HealthRow]:
+    """Return the checks of the attacks that need no gradient, those that were run: Square, and other models' images.
 
-    square_beyond_gradients: the share of points that Square broke and that no gradient attack broke; flagged at two
-    points or 0.2 % of all, whichever is more.
+    square_beyond_gradients, transfer_beyond_gradients: the share of points that it broke and that no gradient attack
+    broke; flagged at two points or 0.2 % of all, whichever is more.
 
     Args:
         arrays: as `verdicts_to_arrays` gives them.
     """
     norm, eps = check_verdicts(arrays)
     names = [str(name) for name in arrays["attacks"]]
-    if not set(GRADIENT_FREE) & set(names):
-        return []
     free = np.array([name in GRADIENT_FREE for name in names])
     gradients_left = arrays["clean"] & ~fallen_before(arrays) & (arrays["stands"][~free] != 0).all(0)
-    broken = int((gradients_left & (arrays["stands"][free] == 0).any(0)).sum())
     n = len(arrays["clean"])
-    flag = broken >= max(2, 0.002 * n)
-    message = f"Square broke {broken} of {n} images that no gradient attack broke"
-    message += ": the gradients hide something" if flag else ""
-    return [_row(norm, eps, "square_beyond_gradients", broken / n if n else NOT_AVAILABLE, flag, message)]
+    rows = []
+    for name, who in GRADIENT_FREE.items():
+        if name not in names:
+            continue
+        broken = int((gradients_left & (arrays["stands"][names.index(name)] == 0)).sum())
+        flag = broken >= max(2, 0.002 * n)
+        message = f"{who} broke {broken} of {n} images that no gradient attack broke"
+        message += ": the gradients hide something" if flag else ""
+        share = broken / n if n else NOT_AVAILABLE
+        rows.append(_row(norm, eps, f"{name}_beyond_gradients", share, flag, message))
+    return rows
 
 
 def eps_rows(verdicts: Sequence[Verdicts]) -> list[HealthRow]:

@@ -74,13 +74,16 @@ class _AllFell(Exception):
 class _Query:
     """Answers an attack's queries, asking the model only about the points that still stand.
 
-    A point falls at the first query that is misclassified; that image is kept. From then on its logits are those of
-    that query, without a gradient.
+    A point falls at the first query that succeeds (is misclassified, if nothing else is asked for); that image is
+    kept. From then on its logits are those of that query, without a gradient.
     """
 
-    def __init__(self, model: Callable[[Tensor], Tensor], target: Tensor) -> None:
+    def __init__(
+        self, model: Callable[[Tensor], Tensor], target: Tensor, succeeds: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
         self.model = model
         self.target = target
+        self.succeeds = succeeds
         self.fell = torch.zeros_like(target, dtype=torch.bool)
         self.images: Tensor | None = None
         self.logits: Tensor | None = None
@@ -95,7 +98,7 @@ class _Query:
         else:
             logits = self.logits.clone()
             logits[standing] = self.model(images[standing])
-        falls = standing & (logits.detach().argmax(1) != self.target)
+        falls = standing & self.succeeds(logits.detach(), self.target)
         self.images[falls] = images.detach()[falls]
         self.logits = logits.detach().clone()
         self.fell = self.fell | falls
@@ -104,14 +107,20 @@ class _Query:
         return logits
 
 
+def misclassified(logits: Tensor, target: Tensor) -> Tensor:
+    """Return (N,) whether another class than the target has the largest logit."""
+    return logits.argmax(1) != target
+
+
 class _LeaveOutFallen:
     """Makes an APGD attack leave out the points that have fallen. All its queries lie inside the ball."""
 
     model: Any
+    succeeds: Callable[[Tensor, Tensor], Tensor] = staticmethod(misclassified)
 
     def attack_single_run(self, x: Tensor, y: Tensor, x_init: Tensor | None = None) -> tuple[Any, ...]:
         """Return (best images, still correct, loss, adversarial images), as the library's method does."""
-        whole, query = self.model, _Query(self.model, y)
+        whole, query = self.model, _Query(self.model, y, self.succeeds)
         self.model = query
         best, loss = x, torch.zeros_like(y, dtype=x.dtype)
         try:
@@ -131,6 +140,13 @@ class APGD(_LeaveOutFallen, APGDAttack):
     def dlr_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the given loss, or DLR. The name is the library's hook: loss="dlr" calls it with the logits."""
         return super().dlr_loss(x, y) if self.loss_function is None else self.loss_function(x, y)
+
+    def run_on_all(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return an image for each of x, from one run that also attacks points which are misclassified already."""
+        self.init_hyperparam(x)
+        torch.manual_seed(self.seed)
+        images: Tensor = self.attack_single_run(x.detach().clone(), y)[3]
+        return images.detach()
 
 
 class TargetedAPGD(_LeaveOutFallen, APGDAttack_targeted):
@@ -192,10 +208,24 @@ class Suite:
         """Return the attack of that name, ready to run."""
         common = {"norm": self.settings.norm, "eps": self.settings.eps, "seed": seed, "device": device}
         if name.startswith("apgd-"):
-            return self._apgd(name, common)
+            return self._targeted(common) if name == "apgd-t" else self._apgd(name, common)
         if name == "square":
             return PaddedSquare(self.model, n_queries=SQUARE_QUERIES, p_init=0.8, resc_schedule=False, **common)
         return self._fab(name, common)
+
+    def run_on_all(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+        loss: LossFunction,
+        succeeds: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Return an image for each one, from one APGD run on a loss with its own meaning of success."""
+        common = {"norm": self.settings.norm, "eps": self.settings.eps, "seed": seed, "device": images.device}
+        attack = self._apgd("apgd-own", common)
+        attack.loss_function, attack.succeeds = loss, succeeds
+        return attack.run_on_all(images, labels)
 
     def _fab(self, name: str, common: dict[str, Any]) -> Attack:
         """Return FAB, targeted or not. Where it stands in for the targeted attacks, it has 5 restarts as in plus."""
@@ -210,14 +240,19 @@ class Suite:
             **common,
         )
 
-    def _apgd(self, name: str, common: dict[str, Any]) -> Attack:
+    def _steps(self) -> dict[str, Any]:
+        """Return how APGD walks."""
+        logger = self.settings.logger or _SILENT
+        return {"n_iter": self.settings.iterations, "rho": 0.75, "eot_iter": 1, "logger": logger}
+
+    def _targeted(self, common: dict[str, Any]) -> Attack:
+        return TargetedAPGD(self.model, n_restarts=1, n_target_classes=self.targets, **common, **self._steps())
+
+    def _apgd(self, name: str, common: dict[str, Any]) -> APGD:
         """Return the APGD attack of that name."""
-        more = {"n_iter": self.settings.iterations, "rho": 0.75, "eot_iter": 1}
-        common = common | more | {"logger": self.settings.logger or _SILENT}
-        if name == "apgd-t":
-            return TargetedAPGD(self.model, n_restarts=1, n_target_classes=self.targets, **common)
         restarts = 5 if self.settings.mode == "plus" and name not in EXTRAS else 1
-        attack = APGD(self.model, loss="ce" if name == "apgd-ce" else "dlr", n_restarts=restarts, **common)
+        loss = "ce" if name == "apgd-ce" else "dlr"
+        attack = APGD(self.model, loss=loss, n_restarts=restarts, **common, **self._steps())
         attack.loss_function = self._loss(name)
         return attack
 

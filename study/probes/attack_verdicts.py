@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Verdicts = Mapping[str, npt.NDArray[Any]]
-GRADIENT_FREE = ("square",)
+GRADIENT_FREE = {"square": "Square", "transfer": "what broke another loss's model"}
+"""Attacks that ask for no gradient of the model → how they are called in a message."""
 KEYS = ("clean", "attacks", "stands", "norm", "mode", "eps", "seed", "num_classes")
 
 
@@ -138,7 +139,8 @@ def rows_from_verdicts(arrays: Verdicts, dataset: str = "test") -> list[Row]:
     clean_accuracy; robust_accuracy, the worst case over all attacks (`figure_name` says what it may be called), with
     robust_accuracy_low and robust_accuracy_high, Wilson's 95 % interval; robust_accuracy.<attack>, the share that is
     still correct after this attack and all that are counted before it. So robust_accuracy.square under "standard" (and
-    .fab-t under "plus") is AutoAttack's own figure, before the extra attacks.
+    .fab-t under "plus") is AutoAttack's own figure, before the extra attacks. Attack "transfer": images that broke the
+    models of the other losses.
 
     Args:
         arrays: as `verdicts_to_arrays` gives them.

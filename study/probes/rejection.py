@@ -250,3 +250,41 @@ def _group_rows(group: str, members: list[Row], names: Sequence[str]) -> list[Ro
             value = sum(values) / len(values) if values else NOT_AVAILABLE
             result.append(row("rejection", f"group:{group}", score, metric, value, sum(r["n"] for r in chosen)))
     return result
+
+
+def adversarial_rows(dataset: str, logits: ArrayLike, adversarial: ArrayLike) -> list[Row]:
+    """Return auroc and fpr95 for every score: clean test images as inside, images that broke the model as outside.
+
+    Non-adaptive: the attack did not know of the rejector. n counts the adversarial images; nan if there are none.
+
+    Args:
+        dataset: how the set is called in the table.
+        logits: of the clean test images under attack (N, C).
+        adversarial: of the images that were found (M, C).
+    """
+    known, found = scores(logits), scores(adversarial)
+    return [
+        row("rejection", dataset, score, name, metric(known[score], found[score]), len(found[score]))
+        for score in SCORES
+        for name, metric in (("auroc", auroc), ("fpr95", fpr95))
+    ]
+
+
+def corrupt_rows(kept: Mapping[str, Sequence[tuple[ArrayLike, ArrayLike]]]) -> list[Row]:
+    """Return aurc and augrc on corrupted images, the mean over kinds and severities; the dataset is "corrupt".
+
+    Args:
+        kept: score → for each kind and severity (scores (N,), whether each image is classified correctly (N,)).
+    """
+    return [
+        row(
+            "rejection",
+            "corrupt",
+            score,
+            name,
+            float(np.mean([metric(*pair) for pair in pairs])) if pairs else NOT_AVAILABLE,
+            sum(len(as_scores(values)) for values, _ in pairs),
+        )
+        for score, pairs in kept.items()
+        for name, metric in (("aurc", aurc), ("augrc", augrc))
+    ]

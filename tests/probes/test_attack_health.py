@@ -5,7 +5,7 @@ from torch import nn
 
 from study.errors import InputError
 from study.probes.attack import attack
-from study.probes.attack_health import eps_rows, health_rows, model_rows, square_rows
+from study.probes.attack_health import eps_rows, gradient_free_rows, health_rows, model_rows
 from study.probes.attack_verdicts import verdicts_to_arrays
 
 
@@ -130,13 +130,23 @@ def square_verdicts(points, by_square, also_by_a_later_attack=0):
     ],
 )
 def test_square_needs_two_images_and_two_in_a_thousand(points, by_square, also, flag):
-    (row,) = square_rows(square_verdicts(points, by_square, also))
+    (row,) = gradient_free_rows(square_verdicts(points, by_square, also))
     assert row["flag"] is flag
     assert row["value"] == (by_square - also) / points
 
 
 def test_square_that_was_not_run_has_no_row():
-    assert square_rows(verdicts([[1, 0], [1, 1]])) == []
+    assert gradient_free_rows(verdicts([[1, 0], [1, 1]])) == []
+
+
+def test_images_of_other_models_are_checked_like_square():
+    stands = [[1, 1, 1, 0, -1], [1, 0, 0, 1, -1], [0, 0, 1, 0, -1]]
+    rows = checks(gradient_free_rows(verdicts(stands, attacks=("apgd-ce", "square", "transfer"))))
+    assert {name: (row["value"], row["flag"]) for name, row in rows.items()} == {
+        "square_beyond_gradients": (0.4, True),
+        "transfer_beyond_gradients": (0.4, True),  # the first two; the fourth fell to gradients too
+    }
+    assert "what broke another loss's model broke 2 of 5" in rows["transfer_beyond_gradients"]["message"]
 
 
 def test_rising_with_eps():

@@ -1,0 +1,153 @@
+"""Attacks on a run's models in blocks: who does them, in which order and how often does not show."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from study import confirm, tables
+from study.attacks import attack_jobs
+from study.data.embedded import digits
+from study.ledger import attack_keys
+from study.measure import read_scores
+from study.options import study_config
+from study.probes import attack as attack_module
+from study.probes import attack_suite
+from study.probes.attack_verdicts import robust
+from study.run import RunDirectory
+from tests.study.pipeline import attack_everything, train_everything
+
+GIVEN = {"methods": ("plain",), "losses": ("ce", "hem"), "replicates": 1, "trials": 2, "epochs": 2, "eps": (0.06,)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small():
+    """Blocks of 5 points, few queries of Square, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attack_module, "BLOCK", 5)
+        patch.setattr(attack_suite, "SQUARE_QUERIES", 50)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def attacked(small, tmp_path_factory):
+    """A study whose models were attacked, in the order of its jobs, and what was done."""
+    config = study_config({"task": "rejection", "preset": "smoke", "attacks": "standard", "attack_points": 12, **GIVEN})
+    run = RunDirectory(tmp_path_factory.mktemp("attacked"))
+    train_everything(config, run, digits())
+    return config, run, attack_everything(config, run, digits())
+
+
+def copied(attacked, tmp_path, *without):
+    """Return the study and a copy of its run, without some stages."""
+    config, run, _ = attacked
+    shutil.copytree(run.path, tmp_path / "copy")
+    for stage in without:
+        shutil.rmtree(tmp_path / "copy" / "cells" / stage)
+    return config, RunDirectory(tmp_path / "copy")
+
+
+def table(config, run):
+    built = tables.build(config, run, confirm.winners(config, run))
+    return built["evaluation"], built["health"]
+
+
+def verdicts(config, run):
+    return {key: read_scores(run.scores(key)) for key in attack_keys(config, run)}
+
+
+def test_the_order_of_work_and_a_stop_in_between_do_not_show(attacked, tmp_path):
+    config, one, done = attacked
+    blocks = [key for key in done if key.stage == "block"]
+    assert len(blocks) == 2 * 3, "12 points in blocks of 5, two models"
+    config, other = copied(attacked, tmp_path, "block", "attack")
+    attack_everything(config, other, digits(), last_first=True)
+    other.cell(blocks[2]).unlink()
+    other.cell(next(iter(attack_keys(config, other)))).unlink()
+    again = attack_everything(config, other, digits())
+    assert [key for key in again if key.stage == "block"] == [blocks[2]], "what is done stays done"
+    for mine, theirs in zip(table(config, one), table(config, other), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs)
+    for key, arrays in verdicts(config, one).items():
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(values, read_scores(other.scores(key))[name])
+
+
+def test_an_attack_is_its_blocks_and_what_broke_other_models(attacked):
+    config, run, _ = attacked
+    for key, arrays in verdicts(config, run).items():
+        assert len(arrays["points"]) == 12
+        assert arrays["attacks"][-1] == "transfer"
+        assert (np.diff(arrays["points"]) > 0).all()
+        parts = [read_scores(run.scores(key.at("block", f"{key.variant}~b{b}"))) for b in range(3)]
+        np.testing.assert_array_equal(np.concatenate([part["points"] for part in parts]), arrays["points"])
+        own = np.concatenate([part["stands"] for part in parts], axis=1)
+        np.testing.assert_array_equal(own, arrays["stands"][:-1])
+
+
+def test_a_smaller_radius_that_is_added_later_counts_for_the_larger_one(attacked, tmp_path):
+    config, run = copied(attacked, tmp_path)
+    before = verdicts(config, run)
+    config = replace(config, eps=(0.04, 0.06))
+    done = attack_everything(config, run, digits())
+    assert {key.variant.split("-")[1] for key in done if key.stage == "block"} == {"0.04"}, "no attack twice"
+    after = verdicts(config, run)
+    small = {key.loss: arrays for key, arrays in after.items() if arrays["eps"] == 0.04}
+    for key, arrays in after.items():
+        if arrays["eps"] == 0.06:
+            fell = small[key.loss]["clean"] & ~robust(small[key.loss])
+            np.testing.assert_array_equal(arrays["carried"], fell)
+            assert (robust(arrays) <= robust(before[key])).all()
+            assert (robust(arrays) <= robust(small[key.loss])).all()
+
+
+def test_a_larger_radius_leaves_out_what_a_smaller_one_broke(attacked, tmp_path):
+    config, run = copied(attacked, tmp_path)
+    config = replace(config, eps=(0.06, 0.1), attacks="quick")
+    attack_everything(config, run, digits())
+    found = verdicts(config, run)
+    assert any(arrays["carried"].any() for arrays in found.values())
+    for key, arrays in found.items():
+        if arrays["eps"] == 0.1:
+            small = read_scores(run.scores(key.at("attack", key.variant.replace("0.1", "0.06"))))
+            np.testing.assert_array_equal(arrays["carried"], small["clean"] & ~robust(small))
+
+
+def test_an_added_loss_is_tried_on_the_others_without_attacking_them_again(attacked, tmp_path):
+    config, run = copied(attacked, tmp_path)
+    for path in (run.path / "cells" / "block").glob("*~hem~*"):
+        path.unlink()
+    alone = replace(config, losses=("ce",))
+    assert [key.stage for key in attack_everything(alone, run, digits())] == ["attack"]
+    (key,) = attack_keys(alone, run)
+    assert "transfer" not in read_scores(run.scores(key))["attacks"]
+    done = attack_everything(config, run, digits())
+    assert {made.loss for made in done if made.stage == "block"} == {"hem"}
+    assert "transfer" in read_scores(run.scores(key))["attacks"]
+
+
+def test_a_failed_block_fails_its_attack_with_its_reason(attacked, tmp_path):
+    config, run = copied(attacked, tmp_path, "block", "attack")
+    job = next(job for job in attack_jobs(config, run, digits()) if job.key.stage == "attack")
+    for part in job.after:
+        run.write_cell(part, {"state": "failed", "reason": "process", "error": "its process died"})
+    cell = job.work(job.key, config, digits(), run, "cpu")
+    assert (cell["state"], cell["reason"]) == ("failed", "process")
+    assert cell["error"].endswith("~b0: its process died")
+
+
+def test_dar_is_the_mean_of_its_kinds_and_missing_without_one(attacked):
+    config, run, _ = attacked
+    evaluation, _ = table(config, run)
+    dar = evaluation[(evaluation["probe"] == "dar") & (evaluation["arm"] == "tuned") & (evaluation["loss"] == "ce")]
+    shown = dar[(dar["slice"] == "mls") & (dar["metric"] == "dar_all")].set_index("dataset")["value"]
+    assert shown[["clean", "adversarial", "novel", "unrecognisable"]].between(0, 1).all()
+    assert np.isnan(shown["corrupt"]), "nothing corrupts 8x8 digits"
+    assert np.isnan(shown["all"])
+    assert shown["adversarial"] == shown["adversarial:Linf-0.06"]

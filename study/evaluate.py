@@ -117,13 +117,13 @@ def rescore(path: Path) -> int:
     Raises:
         InputError: no run there.
     """
-    from study import attacks, measure, outputs, report
+    from study import attack_join, measure, outputs, report
     from study.run import RunDirectory, locked
 
     run = RunDirectory(path)
     run.read_study()
     with locked(run):
-        for stage, functions in (("evaluate", outputs.from_scores), ("attack", attacks.rows_from_verdicts)):
+        for stage, functions in (("evaluate", outputs.from_scores), ("attack", attack_join.rows_from_verdicts)):
             for key, cell in run.cells(stage):
                 stored = run.scores(key)
                 if cell["state"] == "complete" and stored.is_file():

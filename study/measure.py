@@ -68,11 +68,12 @@ def load_network(
 
 def evaluate_model(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, Any]:
     """Store a model's outputs on every set, and return the cell with the metrics that follow from them."""
-    from study.outputs import collect, from_scores
+    from study.outputs import Subject, collect, from_scores, write_examples
 
-    arrays = collect(key, config, source, run, device)
+    subject = Subject(key, config, source, run, device)
+    arrays = collect(subject)
     write_atomic(run.scores(key), npz_bytes(arrays))
-    return {"state": "complete", **from_scores(arrays)}
+    return {"state": "complete", **from_scores(arrays), "examples": write_examples(subject, arrays)}
 
 
 def read_scores(path: Any) -> dict[str, np.ndarray]:  # noqa: ANN401

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study import examples
 from study.config import StudyConfig
 from study.ledger import kept_weights
 from study.measure import load_network, outside
@@ -38,6 +39,8 @@ class Subject:
     source: "Source"
     run: RunDirectory
     device: str
+    given: "torch.nn.Module | None" = None
+    """A network from outside, in the place of the run's own."""
 
     @property
     def data(self) -> "Splits":
@@ -46,11 +49,13 @@ class Subject:
 
     def network(self, kept: str = "") -> "torch.nn.Module":
         """Return the network, or an earlier state of it."""
+        if self.given is not None:
+            return self.given
         return load_network(self.config, self.source, self.run, self.key, kept)
 
     def kept(self) -> list[str]:
         """Return the names of its earlier states."""
-        return kept_weights(self.run, self.key)
+        return [] if self.given is not None else kept_weights(self.run, self.key)
 
     def logits(self, model: "torch.nn.Module", images: np.ndarray) -> np.ndarray:
         """Return logits, float32, of uint8 images."""
@@ -67,10 +72,9 @@ class Subject:
         return predict_with_features(model, images, device=self.device)
 
 
-def collect(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, device: str) -> dict[str, np.ndarray]:
+def collect(subject: Subject) -> dict[str, np.ndarray]:
     """Return what a model says of every set that its task's probes ask for, with what the metrics need besides."""
-    subject = Subject(key, config, source, run, device)
-    task, data = get_task(config.task), subject.data
+    task, data = get_task(subject.config.task), subject.data
     about: About = {
         "class_counts": data.class_counts,
         "classes": data.classes,
@@ -98,19 +102,62 @@ def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[s
     from study.probes.feature_scores import knn, mahalanobis
 
     train, sets = subject.data.train, outside(subject.config, subject.source, subject.key.replicate)
-    _, kept = subject.features(model, train.images)
-    features = {"test": subject.features(model, subject.data.test.images)[1]}
-    arrays = {}
+    arrays, features = {}, {}
+    has_features = hasattr(model, "features") and hasattr(model, "head")
     for index, out in enumerate(sets):
         about["outside"].append({"name": out.name, "group": out.group})
-        arrays[f"outside{index}/logits"], features[f"outside{index}"] = subject.features(model, out.images)
+        if has_features:
+            arrays[f"outside{index}/logits"], features[f"outside{index}"] = subject.features(model, out.images)
+        else:
+            arrays[f"outside{index}/logits"] = subject.logits(model, out.images)
         if out.group == SHIFTED and out.labels is not None:
             arrays[f"outside{index}/labels"] = out.labels
+    if not has_features:
+        return arrays
+    _, kept = subject.features(model, train.images)
+    features["test"] = subject.features(model, subject.data.test.images)[1]
     together = np.concatenate(list(features.values()))
     ends = np.cumsum([len(part) for part in features.values()])[:-1]
     for score, values in (("knn", knn(kept, together)), ("mahalanobis", mahalanobis(kept, train.labels, together))):
         arrays |= {f"{place}/{score}": part for place, part in zip(features, np.split(values, ends), strict=True)}
     return arrays
+
+
+def write_examples(subject: Subject, arrays: Arrays) -> list[examples.Example]:
+    """Write the pictures that show what the figures count, for the models that are shown; return what they are."""
+    key, config, run = subject.key, subject.config, subject.run
+    if not examples.is_shown(key, config):
+        return []
+    found = []
+    sets = [out for out in outside(config, subject.source, key.replicate) if out.group != SHIFTED]
+    if sets and len(arrays["validation/labels"]):
+        about = json.loads(arrays["about"].tobytes())["outside"]
+        places = [index for index, entry in enumerate(about) if entry["group"] != SHIFTED]
+        from study.probes import dar
+
+        limit = dar.threshold(arrays["validation/logits"].max(1))
+        scores = [arrays[f"outside{index}/logits"].max(1) for index in places]
+        found += examples.rejected(run, key, sets, scores, limit)
+    if key.loss == config.losses[0] and get_task(config.task).applies("corruption"):
+        found += examples.corruptions(run, _one_image_corrupted(subject))
+    if get_task(config.task).dense:
+        test = subject.data.test.take(range(min(examples.COLUMNS - 3, len(subject.data.test))))
+        predicted = subject.logits(subject.network(), test.images).argmax(1)
+        found += examples.maps(run, key, test.images, test.labels, predicted, subject.data.classes)
+    return found
+
+
+def _one_image_corrupted(subject: Subject) -> dict[str, list[np.ndarray]]:
+    from study.data.corruption import SEVERITIES, TEST_KINDS, applicable, corrupt
+
+    test = subject.data.test.images[:1]
+    reasons = applicable(test.shape[1:])
+    seed = derive(subject.config.seed, "corruption", subject.key.replicate)
+    return {
+        kind: [corrupt(test, kind, severity, seed)[0] for severity in SEVERITIES]
+        for kind in TEST_KINDS
+        if not reasons[kind]
+    }
 
 
 def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:

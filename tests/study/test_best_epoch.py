@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from study.attacks import rows_from_verdicts
+from study.attack_join import rows_from_verdicts
 from study.data.embedded import digits
 from study.ledger import attack_keys
 from study.measure import read_scores

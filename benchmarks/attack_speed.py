@@ -1,0 +1,227 @@
+"""Attacks on one model: blocks over all cores against the library in one process with one thread, and with all.
+
+    python -m benchmarks.attack_speed [--points 1000] [--eps 0.1] [--epochs 5] [--out FILE]
+
+The library is pyautoattack's AutoAttack, version standard: APGD-CE, targeted APGD-DLR, targeted FAB, Square, each on
+the points that still stand, 250 at a time, in a process of its own. This project's side is `study.remote` on a local
+Ray, which is running already, as it is when models are attacked: one task a block of 250 points. It is measured with
+the same four attacks, and as it is (with the attacks on five more losses, and the attack that has to pass the
+rejector).
+
+Then a curve of four radii: each on its own, against from small to large, where what fell is not attacked again.
+
+mnist5k, small_cnn, cross-entropy. Prints markdown. Times are of the clock: nothing else should run.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+RADII = (0.05, 0.1, 0.2, 0.3)
+SAME = "the same four attacks"
+WHOLE = "all attacks of standard"
+
+
+def prepare(path: Path, epochs: int, points: int) -> Any:  # noqa: ANN401
+    """Train and measure one model in a run directory; return its config."""
+    from study.data.registry import load_source
+    from study.measure import evaluate_model
+    from study.options import study_config
+    from study.run import Key, RunDirectory
+    from study.search import training_of
+    from study.tasks import get_task
+    from study.trial import run_training
+
+    given = {"task": "adversarial", "preset": "quick", "losses": ("ce",), "methods": ("plain",), "epochs": epochs}
+    config = study_config({**given, "attacks": "standard", "attack_points": points, "corruption_points": 10})
+    source, run = load_source(config.dataset, None), RunDirectory(path)
+    key = Key("confirm", "plain", "ce", "tuned", 0, 0)
+    training = training_of(dict(get_task(config.task).recipe(source)), key, {}, 0, keep_weights=True)
+    cell = run_training(training, config, source, run)
+    if cell["state"] != "complete":
+        raise RuntimeError(cell["error"])
+    run.write_cell(key.at("evaluate"), evaluate_model(key.at("evaluate"), config, source, run, "cpu"))
+    return config
+
+
+def four_only(work: Any, *arguments: Any) -> Any:  # noqa: ANN401
+    """Do a piece of work with AutoAttack's own four attacks."""
+    from study import attack_block, attack_join
+    from study.probes import attack_suite
+
+    extras, long = attack_suite.EXTRAS, attack_block.LONG
+    attack_suite.EXTRAS = attack_block.LONG = attack_join.LONG = ()
+    try:
+        return work(*arguments)
+    finally:
+        attack_suite.EXTRAS, attack_block.LONG, attack_join.LONG = extras, long, long
+
+
+def ours(path: Path, config: Any, what: str, eps: tuple[float, ...]) -> tuple[float, dict[float, float]]:  # noqa: ANN401
+    """Attack the model over all cores; return the seconds and the robust accuracy at each radius."""
+    import shutil
+
+    import ray
+
+    from study.attacks import attack_jobs
+    from study.config import Resources
+    from study.data.registry import load_source
+    from study.ledger import attack_keys
+    from study.pool import concurrency
+    from study.remote import run_remote
+    from study.run import RunDirectory
+
+    config, run = replace(config, eps=eps), RunDirectory(path)
+    for stage in ("block", "attack"):
+        shutil.rmtree(path / "cells" / stage, ignore_errors=True)
+    source, resources = load_source(config.dataset, None), Resources()
+    jobs = [job for job in attack_jobs(config, run, source) if "health" not in job.key.variant]
+    if what == SAME:
+        jobs = [replace(job, work=partial(four_only, job.work)) for job in jobs]
+    placed = ray.put(source)
+    started = time.perf_counter()
+    run_remote(jobs, config, resources, run, placed, _Silent(), concurrency(resources))
+    seconds = time.perf_counter() - started
+    found = {}
+    for key, aim in attack_keys(config, run).items():
+        cell = run.read_cell(key) or {}
+        values = {row["metric"]: row["value"] for row in cell["rows"] if row["probe"] == "attack"}
+        found[aim.eps] = values["robust_accuracy"]
+    return seconds, found
+
+
+class _Silent:
+    """A progress that shows nothing."""
+
+    def started(self, key: Any) -> None:  # noqa: ANN401
+        """Nothing."""
+
+    def done(self, key: Any, cell: Any) -> None:  # noqa: ANN401
+        """Nothing."""
+
+
+def library(path: Path, config: Any, eps: float, threads: int) -> tuple[float, float]:  # noqa: ANN401
+    """Run the library in a process of its own; return the seconds of the attack and the robust accuracy."""
+    points = str(config.attack_points)
+    command = [sys.executable, "-m", "benchmarks.attack_speed", "--library", str(path), "--eps", str(eps)]
+    done = subprocess.run(
+        [*command, "--threads", str(threads), "--points", points], stdout=subprocess.PIPE, text=True, check=True
+    )
+    seconds, robust = done.stdout.split()[-2:]
+    return float(seconds), float(robust)
+
+
+def run_library(path: Path, eps: float, threads: int, points: int) -> None:
+    """Attack with the library and print seconds and robust accuracy."""
+    import contextlib
+    import io
+
+    import torch
+    from pyautoattack import AutoAttack
+
+    from study.attack_block import attacked_points
+    from study.data.registry import load_source
+    from study.measure import load_network
+    from study.options import study_config
+    from study.run import Key, RunDirectory
+    from study.trial import pixels, splits_of
+
+    torch.set_num_threads(threads)
+    given = {"task": "adversarial", "preset": "quick", "losses": ("ce",), "methods": ("plain",)}
+    config = study_config({**given, "attack_points": points})
+    source, key = load_source(config.dataset, None), Key("confirm", "plain", "ce", "tuned", 0, 0)
+    model = load_network(config, source, RunDirectory(path), key)
+    test = splits_of(key, config, source).test
+    chosen = attacked_points(config, len(test), 0)
+    images, labels = pixels(test.images[chosen]), torch.tensor(test.labels[chosen])
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with contextlib.redirect_stdout(io.StringIO()):
+        attack = AutoAttack(model, norm="Linf", eps=eps, version="standard", device="cpu", seed=0)
+        started = time.perf_counter()
+        found, _ = attack.run_standard_evaluation(images, labels, batch_size=250)
+        seconds = time.perf_counter() - started
+    with torch.no_grad():
+        robust = float((model(found).argmax(1) == labels).float().mean())
+    print(seconds, robust)
+
+
+def report(points: int, eps: float, epochs: int) -> str:
+    """Measure, and return the markdown."""
+    import ray
+
+    from study.cluster import connect
+    from study.config import Resources
+    from study.environment import prepare as quiet
+
+    quiet(False)
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run"
+        config = prepare(path, epochs, points)
+        theirs = {threads: library(path, config, eps, threads) for threads in dict.fromkeys((1, cores))}
+        connect(Resources())
+        ours(path, config, SAME, (RADII[0],))  # starts the processes
+        mine = {what: ours(path, config, what, (eps,)) for what in (SAME, WHOLE)}
+        alone = [ours(path, config, WHOLE, (radius,)) for radius in RADII]
+        together = ours(path, config, WHOLE, RADII)
+        ray.shutdown()
+    better = min(seconds for seconds, _ in theirs.values())
+    lines = [
+        "# Attacks over all cores",
+        "",
+        f"`python -m benchmarks.attack_speed --points {points} --eps {eps:g} --epochs {epochs}`",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cores} cores, Python {platform.python_version()}. "
+        f"{points} points, Linf {eps:g}, mnist5k, small_cnn.",
+        "",
+        "| | seconds | points a second | robust accuracy | times the better library run |",
+        "|---|---|---|---|---|",
+    ]
+    for threads, (seconds, robust) in theirs.items():
+        name = f"library, {threads} thread{'s' * (threads > 1)}"
+        lines.append(f"| {name} | {seconds:.1f} | {points / seconds:.0f} | {robust:.1%} | {better / seconds:.2f} |")
+    for what, (seconds, robust) in mine.items():
+        name, share = f"blocks over {cores} cores, {what}", f"{robust[eps]:.1%}"
+        lines.append(f"| {name} | {seconds:.1f} | {points / seconds:.0f} | {share} | {better / seconds:.2f} |")
+    apart = sum(seconds for seconds, _ in alone)
+    shares = ", ".join(f"{radius:g}: {found[radius]:.1%}" for radius, (_, found) in zip(RADII, alone, strict=True))
+    carried = ", ".join(f"{radius:g}: {value:.1%}" for radius, value in sorted(together[1].items()))
+    lines += [
+        "",
+        f"Curve of {len(RADII)} radii, {WHOLE}: one by one {apart:.1f} s ({shares}), "
+        f"from small to large {together[0]:.1f} s ({carried}): {apart / together[0]:.2f} times as fast.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=1000)
+    parser.add_argument("--eps", type=float, default=0.1)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--library", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path)
+    values = parser.parse_args()
+    if values.library:
+        run_library(values.library, values.eps, values.threads, values.points)
+        return
+    text = report(values.points, values.eps, values.epochs)
+    print(text)
+    if values.out:
+        values.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

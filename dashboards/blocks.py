@@ -1,5 +1,6 @@
 """The parts that a page is made of: sections of notes, tables and pictures."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,37 @@ class Facts:
     kind: str = "facts"
 
 
-Block = Table | Picture | Note | Facts
+@dataclass(frozen=True)
+class Mosaic:
+    """Small pictures in rows and columns: a PNG with what each row shows beside it; its size is in CSS pixels."""
+
+    title: str
+    png: bytes
+    rows: Sequence[str]
+    about: str
+    alt: str
+    width: int
+    height: int
+    swatch: Swatch | None = None
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Mosaics that are read together."""
+
+    key: str
+    title: str
+    mosaics: Sequence[Mosaic]
+    reading: str
+    kind: str = "gallery"
+
+
+Block = Table | Picture | Note | Facts | Gallery
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ SCHEMAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "seconds": "float",
         },
         "evaluation": {**_CELL, **_ENDPOINT, "value": "float", "n": "float"},
+        "foreign": {**_CELL, **_ENDPOINT, "value": "float", "n": "float"},
         "comparison": {
             "method": "str",
             "loss": "str",
@@ -116,6 +117,24 @@ SCHEMAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Example:
+    """A mosaic of pictures: what it shows ("attacked-Linf", "rejected", "corruptions", "maps"), of which loss's model.
+
+    `loss` is "" for a picture of the data; `columns` is empty where they are just examples; `width` and `height` are
+    in pixels.
+    """
+
+    kind: str
+    loss: str
+    png: bytes
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    width: int
+    height: int
+    about: str
+
+
+@dataclass(frozen=True)
 class Run:
     """All that the page shows: one frame per table of `SCHEMAS`, and the two JSON files.
 
@@ -128,12 +147,14 @@ class Run:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     evaluation: pd.DataFrame
+    foreign: pd.DataFrame
     comparison: pd.DataFrame
     curves: pd.DataFrame
     health: pd.DataFrame
     sensitivity: pd.DataFrame
     timing: pd.DataFrame
     absent: frozenset[str] = field(default_factory=frozenset)
+    examples: tuple[Example, ...] = ()
 
 
 def read_run(run_dir: Path) -> Run:
@@ -154,7 +175,29 @@ def read_run(run_dir: Path) -> Run:
         verdict=read_json(run_dir / "verdict.json"),
         **{name: read_table(run_dir / f"{name}.parquet", SCHEMAS[name]) for name in SCHEMAS},
         absent=frozenset(name for name in SCHEMAS if not (run_dir / f"{name}.parquet").exists()),
+        examples=_read_examples(run_dir),
     )
+
+
+def _read_examples(run_dir: Path) -> tuple[Example, ...]:
+    """Read the example pictures that examples.json names; those whose file is gone are left out."""
+    found = []
+    for entry in read_json(run_dir / "examples.json").get("examples", ()):
+        path = run_dir / "examples" / Path(str(entry.get("file", ""))).name
+        if path.suffix == ".png" and path.is_file():
+            found.append(
+                Example(
+                    kind=str(entry["kind"]),
+                    loss=str(entry["loss"]),
+                    png=path.read_bytes(),
+                    rows=tuple(map(str, entry["rows"])),
+                    columns=tuple(map(str, entry["columns"])),
+                    width=int(entry["width"]),
+                    height=int(entry["height"]),
+                    about=str(entry["about"]),
+                )
+            )
+    return tuple(found)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,10 +20,20 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m study.evaluate",
         description="Measure and attack the models of a run; what was measured so before is not measured again. "
-        "Tables and page are written anew.",
+        "Tables and page are written anew. A file of outputs (npz: logits, labels, sets) in the place of a run is "
+        "measured alone.",
         allow_abbrev=False,
     )
-    top.add_argument("run", metavar="RUN", type=Path, help="a run directory")
+    top.add_argument("run", metavar="RUN", type=Path, help="a run directory, or outputs in an npz file")
+    top.add_argument(
+        "--add",
+        metavar="NAME=SOURCE",
+        nargs="+",
+        default=[],
+        help="models from elsewhere, measured like the run's and shown on its page: FILE.npz with outputs, FILE.pt "
+        "with weights of --model, or package.module:function",
+    )
+    top.add_argument("--model", metavar="NAME", help="network that the weights of --add belong to (default: the run's)")
     top.add_argument("--attacks", metavar="MODE", help=f"{', '.join(ATTACK_MODES)} (default: as the run has it)")
     top.add_argument("--norms", metavar="NORM", nargs="+", help="Linf, L2 (default: as the run has it)")
     top.add_argument(
@@ -51,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     values = parser().parse_args(argv)
     try:
+        if values.run.suffix == ".npz":
+            return measure_file(values.run)
+        if values.add:
+            return add_models(values)
         return rescore(values.run) if values.from_scores else evaluate(values)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -109,6 +123,60 @@ def evaluate(values: argparse.Namespace) -> int:
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
         return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "block", "attack"))
+
+
+def measure_file(path: Path) -> int:
+    """Print what follows from outputs in a file, and write all of it beside the file as CSV.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from study.foreign import outputs_of
+    from study.outputs import from_scores
+
+    rows = pd.DataFrame(from_scores(outputs_of(path))["rows"])
+    target = path.with_suffix(".metrics.csv")
+    rows.to_csv(target, index=False)
+    shown = rows[(rows["slice"].isin(["all", "raw", "mls"])) & (rows["probe"] != "posthoc") & rows["value"].notna()]
+    table = Table(title=str(path), title_justify="left")
+    for name in ("probe", "dataset", "slice", "metric", "value", "n"):
+        table.add_column(name, justify="right" if name in ("value", "n") else "left")
+    for row in shown.to_dict("records"):
+        texts = [str(row[name]) for name in ("probe", "dataset", "slice", "metric")]
+        table.add_row(*texts, f"{row['value']:.4f}", str(row["n"]))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    print(f"{len(rows)} figures: {target}")
+    return 0
+
+
+def add_models(values: argparse.Namespace) -> int:
+    """Measure models from elsewhere as the run measures its own, then write tables and page.
+
+    Raises:
+        InputError: something the user can mend.
+    """
+    from study import foreign, preflight, report
+    from study.data.registry import load_source
+    from study.run import RunDirectory, locked
+
+    run = RunDirectory(values.run)
+    config = StudyConfig.from_dict(run.read_study()["config"])
+    asked = [foreign.parse(text, config.losses) for text in values.add]
+    sys.path.insert(0, str(Path.cwd()))
+    with locked(run):
+        study = run.read_study()
+        source = load_source(config.dataset, values.data_dir)
+        preflight.same_data(study, source)
+        for model in asked:
+            print(f"measuring {model.name} ({model.source})", flush=True)
+            about = foreign.add(model, values.model or config.model, config, source, run)
+            study.setdefault("foreign", {})[model.name] = about
+            run.write_study(study)
+    return report.report(values.run)
 
 
 def rescore(path: Path) -> int:

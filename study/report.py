@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
 from study.errors import InputError
-from study.run import Key, RunDirectory, write_json
+from study.run import VERSION, Key, RunDirectory, write_json
 
 if TYPE_CHECKING:
     from study.scoreboard import Finished
@@ -44,6 +44,7 @@ def finish_run(
     for name, data in built.items():
         tables.write(run, name, data)
     write_json(run.path / "verdict.json", verdict)
+    write_json(run.path / "examples.json", {"version": VERSION, "examples": tables.examples(config, run)})
     run.write_study(study)
     return verdict
 

@@ -55,6 +55,7 @@ SCHEMAS: Mapping[str, Mapping[str, str]] = {
         "seconds": REAL,
     },
     "evaluation": {**_MODEL, **_WHAT, "value": REAL, "n": WHOLE},
+    "foreign": {**_MODEL, **_WHAT, "value": REAL, "n": WHOLE},
     "comparison": {
         "method": TEXT,
         "loss": TEXT,
@@ -154,17 +155,32 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
     wanted = set(ledger.asked(config, run))
     cells["attack"] = [(key, cell) for key, cell in cells["attack"] if key in wanted]
     measured = [*cells["evaluate"], *cells["attack"]]
+    foreign = [pair for stage in ("evaluate", "attack") for pair in run.cells(stage) if pair[0].method == "foreign"]
     return {
         "trials": frame("trials", (_trial(run, key, cell, winners) for key, cell in cells["search"])),
         "epochs": frame(
             "epochs", (row for stage in ("search", "confirm") for pair in cells[stage] for row in _epochs(*pair))
         ),
         "evaluation": frame("evaluation", _with_totals(_of_models(measured, "rows"))),
+        "foreign": frame("foreign", _with_totals(_of_models(foreign, "rows"))),
         "curves": frame("curves", _of_models(measured, "curves")).drop_duplicates(ignore_index=True),
         "health": frame("health", _of_models(cells["attack"], "health")),
         "sensitivity": frame("sensitivity", (_sensitivity(config, key, cell) for key, cell in cells["sweep"])),
         "timing": frame("timing", (row for stage in STAGES for pair in cells[stage] for row in _timing(*pair))),
     }
+
+
+def examples(config: StudyConfig, run: RunDirectory) -> list[Mapping[str, Any]]:
+    """Return the example pictures of a run, in the order of its losses."""
+    found = [
+        (config.losses.index(key.loss), example)
+        for stage in ("evaluate", "attack")
+        for key, cell in run.cells(stage)
+        if key.loss in config.losses
+        for example in cell.get("examples", ())
+        if (run.path / example["file"]).is_file()
+    ]
+    return [example for _, example in sorted(found, key=lambda item: item[0])]
 
 
 def _trial(run: RunDirectory, key: Key, cell: Mapping[str, Any], winners: Mapping[Search, Winner]) -> Row:

@@ -20,6 +20,11 @@ from dashboards.sections.common import missing_table
 from dashboards.style import measure, percent, significant, with_sd
 from dashboards.summary import View, in_order, pick, plural
 
+STANDARD = ("apgd-ce", "apgd-t", "fab", "fab-t", "square")
+PLUS = ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t")
+EXTRAS = ("apgd-margin", "apgd-hem", "apgd-hem-untruncated", "apgd-ce-x10", "apgd-ce-x100", "transfer")
+"""Attacks in the order in which they are counted."""
+
 
 def robustness_section(view: View) -> Section:
     """Show the ε curve with Wilson bars, the table of attacks and the health flags."""
@@ -61,7 +66,13 @@ def robustness_section(view: View) -> Section:
 
 def _attacks_table(view: View, rows: pd.DataFrame) -> Table:
     prefix = figures.WORST + "."
-    attacks = [name for name in rows["metric"].unique() if name.startswith(prefix)]
+    order = PLUS if dict(view.study.get("attack") or {}).get("mode") == "plus" else STANDARD
+    found = pick(rows, norm=rows["norm"].iloc[0])
+    attacks = [
+        name
+        for name in in_order(found, "metric", [prefix + name for name in (*order, *EXTRAS)])
+        if name.startswith(prefix)
+    ]
     metrics = [figures.CLEAN, figures.WORST, *attacks]
     several = rows["method"].nunique() > 1
     table = []
@@ -81,7 +92,10 @@ def _attacks_table(view: View, rows: pd.DataFrame) -> Table:
         Column("ε", True),
         Column("clean (%)", True, "mean ± sd over replicates"),
         Column("worst case (%)", True, "an image counts if it survives every attack; mean ± sd over replicates"),
-        *(Column(f"{name.removeprefix(prefix)} (%)", True) for name in attacks),
+        *(
+            Column(f"{name.removeprefix(prefix)} (%)", True, "after this attack and those before it")
+            for name in attacks
+        ),
     ]
     return Table("attack-table", f"Robust accuracy by attack (arm {view.arm})", columns, table, rows, len(table) > 30)
 

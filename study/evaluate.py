@@ -142,7 +142,7 @@ def measure_file(path: Path) -> int:
     target = path.with_suffix(".metrics.csv")
     rows.to_csv(target, index=False)
     shown = rows[(rows["slice"].isin(["all", "raw", "mls"])) & (rows["probe"] != "posthoc") & rows["value"].notna()]
-    table = Table(title=str(path), title_justify="left")
+    table = Table(title=path.name, title_justify="left")
     for name in ("probe", "dataset", "slice", "metric", "value", "n"):
         table.add_column(name, justify="right" if name in ("value", "n") else "left")
     for row in shown.to_dict("records"):

@@ -154,8 +154,6 @@ def _attacks(
 
 def _from_weights(path: Path, network: str, config: StudyConfig, source: "Source") -> "torch.nn.Module":
     """Return a network of the study with foreign weights; only the normalising layer may be left to this data set."""
-    import pickle
-
     import torch
 
     from study.models.registry import MODELS
@@ -166,8 +164,8 @@ def _from_weights(path: Path, network: str, config: StudyConfig, source: "Source
         raise InputError(f"--add: no such file: {path}")
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever torch trips over in a file that is none of its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: expected weights that torch.load(weights_only=True) reads, got: {reason}") from error
     weights = saved.get("weights", saved) if isinstance(saved, dict) else saved
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):

@@ -1,11 +1,13 @@
 """The record of a study (study.json): everything somebody needs to believe a number, or to make it again."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import comparison
 from study.config import Resources, StudyConfig
 from study.host import git_commit, machine, versions
 from study.run import VERSION, Key, RunDirectory
@@ -85,6 +87,7 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
             ],
         },
         data=_data(config, source),
+        calibration=json.loads((Path(comparison.__file__).parent / "calibration.json").read_text()),
     )
     for name, value in (("versions", versions), ("git_commit", git_commit), ("host", machine)):
         if name not in study:

@@ -1,6 +1,9 @@
 """The method note: every definition that the page uses, for a reader who has nothing but the page."""
 
-from dashboards.blocks import Facts, Section
+from typing import Any
+
+from dashboards.blocks import Block, Facts, Note, Section
+from dashboards.style import percent, points
 from dashboards.summary import View
 
 #: Probe ("" for none: always shown) → (term, definition).
@@ -86,6 +89,17 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
                 "near, far, unrecognisable",
                 "letters or held-out classes; photographs; noise, blobs and scrambled images",
             ),
+            (
+                "adversarial:…",
+                "AUROC and FPR95 of clean test images against those that broke the model; non-adaptive: the attack did "
+                "not know of the rejector",
+            ),
+            ("corrupt", "AURC and AUGRC on corrupted test images, mean over kinds and severities"),
+            (
+                "DAR",
+                "share of samples accepted and right, or rejected and (unknown or wrong); adversarial ones under an "
+                "attack that maximises min(max_{j≠y} z_j − z_y, score of the best wrong class − threshold)",
+            ),
         ),
     ),
     (
@@ -96,8 +110,10 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             (
                 "quick",
                 "APGD on cross-entropy and targeted APGD: an upper bound without a verdict. standard: AutoAttack, and "
-                "APGD on the margin, on HEM's own loss and on rescaled logits for every model",
+                "APGD on the margin, on HEM's own loss and on rescaled logits for every model, and the images that "
+                "broke the other losses' models",
             ),
+            ("between radii", "what a smaller ball of the same norm broke is broken, whenever it was attacked"),
         ),
     ),
     (
@@ -144,8 +160,33 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 def definitions_section(view: View) -> Section:
-    """Show the definitions of what the run's task can be measured by."""
-    shown = [
+    """Show the definitions of what the run's task can be measured by, and how the test itself was tested."""
+    shown: list[Block] = [
         Facts(title, items, folded=True) for probe, title, items in DEFINITIONS if not probe or view.applies(probe)
     ]
-    return Section("definitions", "Method note", shown)
+    return Section("definitions", "Method note", [*_calibration(view), *shown])
+
+
+def _calibration(view: View) -> list[Block]:
+    """Say how often the verdict is wrong where there is nothing to find, and right where there is."""
+    measured = dict(view.study.get("calibration") or {})
+    if not measured:
+        return []
+    parts = [
+        f"{found['replicates']} replicates: {found['false_alarms']} of {found['comparisons']} comparisons of "
+        f"cross-entropy with itself gave a verdict, {_share(found, '', 'rate')}; a planted difference of "
+        f"{points(found['planted'])} points was found in {_share(found, 'power_', 'power')}"
+        for found in (measured, *measured.get("others", ()))
+    ]
+    return [
+        Note(
+            f"The verdict was tested on whole comparisons, from search to p-value, on digits ({measured['date']}, "
+            f"{measured['command']}). With {'; with '.join(parts)}. The level is 5 %; where equal losses share no "
+            "difference through common images, the correction for overlap makes the test stricter than that."
+        )
+    ]
+
+
+def _share(found: dict[str, Any], prefix: str, name: str) -> str:
+    low, high = percent(found[f"{prefix}low"]), percent(found[f"{prefix}high"])
+    return f"{percent(found[name])} % [{low}, {high}]"

@@ -25,6 +25,7 @@ SHOWN_PROBES = (
     "attack",
     "rejection",
     "shifted",
+    "dar",
     "calibration",
     "corruption",
     "continual",

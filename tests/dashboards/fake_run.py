@@ -7,7 +7,9 @@ Nothing in it was trained: all values are drawn from one seeded generator around
 
 import json
 import math
+import struct
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -73,6 +75,7 @@ class FakeRun:
             rows += [{**key, **row} for row in self._attack(key, level)]
             rows += [{**key, **row} for row in self._rejection(key, level)]
             rows += [{**key, **row} for row in self._calibration(key)]
+            rows += [{**key, **row} for row in self._dar(level)]
         return pd.DataFrame(rows)
 
     def _accuracy(self, key: dict[str, object], level: float) -> list[dict[str, object]]:
@@ -129,6 +132,18 @@ class FakeRun:
             rows.append(_row("rejection", f"group:{group}", score, metric, float(np.mean(values)), 1500))
         rows.append(_row("shifted", "digits", "all", "accuracy", 0.62 + 2 * level, 500))
         return rows
+
+    def _dar(self, level: float) -> list[dict[str, object]]:
+        values = {"clean": 0.9, "corrupt": 0.7, "adversarial": 0.3, "novel": 0.5, "unrecognisable": 0.6, "all": 0.6}
+        rows = [
+            _row("dar", kind, score, f"dar_{rule}", value + level, 500)
+            for kind, value in values.items()
+            for score in ("mls", "msp")
+            for rule in ("all", "correct")
+        ]
+        rows += [_row("dar", "clean", "mls", "accepted_all", 0.94, 500)]
+        lines = (("accept all", 0.0), ("reject all", 1.0))
+        return rows + [_row("dar", "novel", name, "dar_all", value, 500) for name, value in lines]
 
     def _calibration(self, key: dict[str, object]) -> list[dict[str, object]]:
         rows, bad = [], 0.05 if str(key["loss"]).startswith("hem") else 0.03
@@ -313,6 +328,27 @@ class FakeRun:
         columns = ["stage", "method", "loss", "arm", "replicate", "number", "seconds", "epochs", "images"]
         return pd.DataFrame(rows, columns=columns)
 
+    def foreign(self, evaluation: pd.DataFrame) -> pd.DataFrame:
+        """A model from elsewhere: the first model's figures, a little better, under another name."""
+        first = evaluation.drop_duplicates(["probe", "dataset", "slice", "metric"])
+        names = {"method": "foreign", "loss": "their <b>net", "arm": "foreign", "replicate": 0, "seed": 0}
+        return first.assign(**names, value=first["value"] + 0.01)
+
+    def examples(self, directory: Path) -> None:
+        """Mosaics of 3 × 8 pictures of 8 × 8 grey pixels for each loss, in the format of the run directory."""
+        (directory / "examples").mkdir()
+        entries = []
+        for index, loss in enumerate(self.losses):
+            for kind in ("attacked-Linf", "rejected"):
+                file = f"examples/{kind}~{index}.png"
+                (directory / file).write_bytes(grey_png(78, 28, 40 * index % 256))
+                rows = ["test image", "attacked image", "difference × 10"]
+                size = {"width": 78, "height": 28}
+                entry = {"kind": kind, "loss": loss, "file": file, "rows": rows, "columns": [], "about": "ε = 0.1."}
+                entries.append({**entry, **size})
+        content = {"version": 1, "examples": entries}
+        (directory / "examples.json").write_text(json.dumps(content), encoding="utf-8")
+
     def write(self, directory: Path, only: Sequence[str] | None = None) -> Path:
         """Write study.json and the tables (all, or those named in `only`; "verdict" is verdict.json)."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -322,6 +358,7 @@ class FakeRun:
             "trials": trials,
             "epochs": self.epochs(),
             "evaluation": evaluation,
+            "foreign": self.foreign(evaluation),
             "comparison": comparison,
             "curves": self.curves(),
             "health": self.health(),
@@ -333,8 +370,21 @@ class FakeRun:
                 write_table(directory / f"{name}.parquet", frame)
         if only is None or "verdict" in only:
             (directory / "verdict.json").write_text(json.dumps(verdict_json(self, comparison)), encoding="utf-8")
+        if only is None or "examples" in only:
+            self.examples(directory)
         (directory / "study.json").write_text(json.dumps(study_json(self)), encoding="utf-8")
         return directory
+
+
+def grey_png(width: int, height: int, level: int) -> bytes:
+    """Return a PNG of one grey."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    lines = b"".join(b"\0" + bytes([level]) * width for _ in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 def write_table(path: Path, frame: pd.DataFrame, version: bytes | None = b"1") -> None:

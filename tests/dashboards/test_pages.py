@@ -46,8 +46,9 @@ def test_sections_stand_in_the_order_of_the_page(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     keys = re.findall(r'<section id="([^"]+)"', text)
     assert keys[:8] == ["verdict", "claims", "arms", "forest", "classes", "posthoc", "attack", "roc"]
-    assert keys[8:15] == ["rejection", "calibration", "search", "parameters", "sensitivity", "lead", "training"]
-    assert keys[15:] == ["margins", "cost", "definitions", "settings", "notes", "failed"]
+    assert keys[8:14] == ["rejection", "calibration", "foreign", "examples", "search", "parameters"]
+    assert keys[14:17] == ["sensitivity", "lead", "training"]
+    assert keys[17:] == ["margins", "cost", "definitions", "settings", "notes", "failed"]
     assert re.findall(r'<li><a href="#([^"]+)"', text) == keys
 
 

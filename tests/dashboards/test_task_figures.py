@@ -5,6 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from dashboards.blocks import Facts
 from dashboards.figures import continual, corruption, dynamics, segmentation, training
 from dashboards.pages import sections_of
 from dashboards.sections.definitions import definitions_section
@@ -155,6 +156,6 @@ def test_methods_are_a_grid_only_where_there_are_several(view):
 
 def test_the_method_note_follows_the_task(view):
     assert view.applies("attack")
-    titles = {block.title for block in definitions_section(view).blocks}
+    titles = {block.title for block in definitions_section(view).blocks if isinstance(block, Facts)}
     assert {"Comparison", "Losses", "Rejection", "Attacks", "Calibration"} <= titles
     assert not {"Segmentation", "Continual learning", "Corruptions"} & titles

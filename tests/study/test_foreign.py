@@ -1,0 +1,206 @@
+"""Models from elsewhere get the figures that the run's own would get."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from study import confirm, tables
+from study.data.embedded import digits
+from study.errors import InputError
+from study.evaluate import main
+from study.foreign import Foreign, add, outputs_of, parse
+from study.ledger import attack_keys
+from study.measure import read_scores
+from study.options import study_config
+from study.outputs import from_scores
+from study.run import RunDirectory
+from tests.study.pipeline import attack_everything, train_everything
+
+FIGURE = ["probe", "dataset", "slice", "metric"]
+
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def wrong_classes():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+
+
+def fails():
+    raise RuntimeError("no such file")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study of one loss whose models were measured and attacked at two radii."""
+    given = {"losses": ("ce",), "replicates": 1, "trials": 2, "epochs": 2, "eps": (0.05, 0.1), "attack_points": 20}
+    config = study_config({"task": "imbalanced", "preset": "smoke", **given})
+    run = RunDirectory(tmp_path_factory.mktemp("finished"))
+    train_everything(config, run, digits())
+    attack_everything(config, run, digits())
+    return config, run
+
+
+def figures(config, run, name):
+    built = tables.build(config, run, confirm.winners(config, run))
+    if name == "ce":
+        own = built["evaluation"]
+        own = own[(own["arm"] == "tuned") & (own["seed"] == 0)]
+    else:
+        own = built["foreign"][built["foreign"]["loss"] == name]
+        assert set(own["method"]) == set(own["arm"]) == {"foreign"}
+    return own.set_index(FIGURE)["value"].sort_index()
+
+
+def stored(config, run):
+    """The tuned model's outputs as somebody else would hand them over."""
+    key = next(key for key in attack_keys(config, run) if key.arm == "tuned")
+    arrays = read_scores(run.scores(key.at("evaluate")))
+    about = json.loads(arrays["about"].tobytes())
+    logits, labels, sets = [], [], []
+    names = [("test", "test"), ("validation", "validation")]
+    names += [(f"outside{i}", f"{entry['group']}:{entry['name']}") for i, entry in enumerate(about["outside"])]
+    for place, name in names:
+        logits.append(arrays[f"{place}/logits"])
+        labels.append(arrays.get(f"{place}/labels", np.full(len(logits[-1]), -1)))
+        sets += [name] * len(logits[-1])
+    return {"logits": np.concatenate(logits), "labels": np.concatenate(labels), "sets": np.array(sets)}
+
+
+def test_the_runs_own_weights_give_the_runs_own_figures(finished):
+    config, run = finished
+    weights = run.path / "models" / "plain" / "ce" / "tuned-0-0.pt"
+    about = add(Foreign("again", str(weights)), "mlp", config, digits(), run)
+    assert about["network"] == "mlp"
+    assert len(about["sha256"]) == 64
+    mine, theirs = figures(config, run, "ce"), figures(config, run, "again")
+    pd.testing.assert_series_equal(mine[mine.index.isin(theirs.index)], theirs)
+    assert set(mine.index) == set(theirs.index)
+    assert "ce" in set(tables.build(config, run, confirm.winners(config, run))["evaluation"]["loss"])
+
+
+def test_outputs_in_a_file_give_the_runs_own_figures(finished, tmp_path):
+    config, run = finished
+    np.savez(tmp_path / "outputs.npz", **stored(config, run))
+    add(Foreign("file", str(tmp_path / "outputs.npz")), "", config, digits(), run)
+    mine, theirs = figures(config, run, "ce"), figures(config, run, "file")
+    pd.testing.assert_series_equal(mine[theirs.index], theirs)
+    assert {"accuracy", "posthoc", "rejection", "calibration", "dar", "shifted"} == set(theirs.reset_index()["probe"])
+
+
+def test_a_function_is_measured_and_attacked(finished):
+    config, run = finished
+    add(Foreign("linear", "tests.study.test_foreign:build"), "", config, digits(), run)
+    found = figures(config, run, "linear")
+    assert (
+        0
+        <= found["attack", "test", "Linf-0.1", "robust_accuracy"]
+        <= found["attack", "test", "Linf-0.05", "robust_accuracy"]
+    )
+    assert 0 < found["rejection", "group:near", "mls", "auroc"] < 1
+    assert ("rejection", "group:near", "knn", "auroc") not in found.index, "it has no features"
+
+
+@pytest.mark.parametrize(
+    ("source", "network", "said"),
+    [
+        ("tests.study.test_foreign:wrong_classes", "mlp", r"expected finite logits \(2, 10\) .* got \(2, 7\)"),
+        ("tests.study.test_foreign:fails", "mlp", "raised RuntimeError: no such file"),
+        ("tests.study.test_foreign:nowhere", "mlp", "cannot import"),
+        ("tests.study.test_foreign:FIGURE", "mlp", "'list' object is not callable"),
+        ("nothing.pt", "mlp", "no such file"),
+        ("nothing.npz", "mlp", "no such file"),
+        ("WEIGHTS", "mlpp", "unknown --model"),
+        ("WEIGHTS", "small_cnn", "not the weights of small_cnn for these data: they lack"),
+        ("TEXT", "mlp", "expected weights that torch.load"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_measured_is_refused_and_nothing_is_lost(finished, tmp_path, source, network, said):
+    config, run = finished
+    (tmp_path / "text.pt").write_text("these are no weights")
+    weights = run.path / "models" / "plain" / "ce" / "tuned-0-0.pt"
+    real = {"WEIGHTS": str(weights), "TEXT": str(tmp_path / "text.pt")}.get(source, source)
+    add(Foreign("kept", str(weights)), "mlp", config, digits(), run)
+    before = figures(config, run, "kept")
+    with pytest.raises(InputError, match=said):
+        add(Foreign("kept", real), network, config, digits(), run)
+    pd.testing.assert_series_equal(figures(config, run, "kept"), before)
+
+
+@pytest.mark.parametrize("text", ["x", "=y.npz", "a=", "a=y.txt"])
+def test_what_is_asked_for_must_be_name_and_source(text):
+    with pytest.raises(InputError, match=r"allowed( sources)?: FILE\.npz"):
+        parse(text)
+
+
+def test_a_losss_name_is_taken():
+    with pytest.raises(InputError, match="the run has a loss 'ce'"):
+        parse("ce=y.npz", ("ce",))
+
+
+SMALL = {
+    "logits": np.array([[2.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.1, 0.0]]),
+    "labels": np.array([0, 1, 1, -1]),
+    "sets": np.array(["test", "test", "test", "near:other"]),
+}
+
+
+def test_a_file_alone_is_measured_and_written_beside(tmp_path, capsys):
+    np.savez(tmp_path / "small.npz", **SMALL)
+    assert main([str(tmp_path / "small.npz")]) == 0
+    rows = pd.read_csv(tmp_path / "small.metrics.csv").set_index(FIGURE)["value"]
+    assert rows["accuracy", "test", "all", "accuracy"] == pytest.approx(2 / 3)
+    assert rows["rejection", "other", "mls", "auroc"] == 1.0
+    assert "small.npz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"labels": None}, "expected the arrays logits and labels, got: logits, sets"),
+        ({"logits": np.array([1.0, 2.0])}, "logits: expected finite numbers"),
+        ({"logits": np.full((4, 2), np.nan)}, "logits: expected finite numbers"),
+        ({"labels": np.array([0, 1])}, "labels: expected 4 whole numbers"),
+        ({"labels": np.array([0, 2, 0, -1])}, "labels of test: expected 0 to 1, got 0 to 2"),
+        ({"sets": np.array(["test", "test", "test", "other"])}, "sets: expected test, validation or one of"),
+        ({"sets": np.array(["near:a"] * 4)}, "expected samples of the set test"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(tmp_path, changed, said):
+    values = {name: value for name, value in {**SMALL, **changed}.items() if value is not None}
+    np.savez(tmp_path / "bad.npz", **values)
+    with pytest.raises(InputError, match=said):
+        outputs_of(tmp_path / "bad.npz")
+
+
+def test_pickles_are_not_read(tmp_path):
+    np.savez(tmp_path / "pickled.npz", logits=np.array([{}], dtype=object), labels=np.array([0]))
+    with pytest.raises(InputError, match=r"as numpy\.savez writes it"):
+        outputs_of(tmp_path / "pickled.npz")
+
+
+def test_classes_must_agree_in_number(tmp_path):
+    np.savez(tmp_path / "small.npz", **SMALL)
+    with pytest.raises(InputError, match="expected 3 classes, got 2"):
+        outputs_of(tmp_path / "small.npz", ("a", "b", "c"), (1, 1, 1))
+    rows = from_scores(outputs_of(tmp_path / "small.npz", ("cat", "dog"), (9, 1)))["rows"]
+    assert {row["slice"] for row in rows} >= {"class:cat", "class:dog"}
+
+
+def test_attacks_that_pass_the_rejector_reach_foreign_models_too(finished, monkeypatch):
+    from study.probes import attack_suite
+
+    monkeypatch.setattr(attack_suite, "SQUARE_QUERIES", 20)
+    config, run = finished
+    config = replace(config, attacks="standard", eps=(0.1,), attack_points=6)
+    add(Foreign("hard", "tests.study.test_foreign:build"), "", config, digits(), run)
+    found = figures(config, run, "hard")
+    assert 0 <= found["dar", "adversarial", "mls", "dar_all"] <= 1
+    assert 0 <= found["attack", "test", "Linf-0.1", "robust_accuracy.square"] <= 1

@@ -8,7 +8,8 @@ Ray, which is running already, as it is when models are attacked: one task a blo
 the same four attacks, and as it is (with the attacks on five more losses, and the attack that has to pass the
 rejector).
 
-Then a curve of four radii with the four attacks: each on its own, against from small to large, where what fell is not attacked again.
+Then a curve of four radii with the four attacks: each on its own, against from small to large, where what fell is not
+attacked again.
 
 mnist5k, small_cnn, cross-entropy. Prints markdown. Times are of the clock: nothing else should run.
 """

@@ -54,3 +54,18 @@ def test_scenes_are_the_same_in_any_process():
 def test_only_digits_can_be_composed():
     with pytest.raises(InputError, match="expected digits"):
         split_scenes(toy_source([20, 20]), split_seed=0, n_train=2, n_validation=1, n_test=1)
+
+
+def test_training_validation_and_test_are_composed_of_their_own_digits(monkeypatch):
+    """The digits of the three parts are disjoint, and each part asks for the ground of its own photographs."""
+    given = {}
+
+    def compose(images, role, n, seed):
+        given[role] = {image.tobytes() for image in images.images}
+        return compose_scenes(images, role, n, seed)
+
+    monkeypatch.setattr("study.data.scenes.compose_scenes", compose)
+    split_scenes(mnist5k(), split_seed=3, n_train=3, n_validation=2, n_test=2)
+    assert {role: len(found) for role, found in given.items()} == {"train": 3500, "validation": 500, "test": 1000}
+    assert not given["train"] & given["validation"]
+    assert not given["test"] & (given["train"] | given["validation"])

@@ -1,4 +1,5 @@
 import io
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,12 @@ from torch.nn import functional as F
 
 from hem import HEMLoss
 from study.methods import get_method
-from study.methods.adversarial import divergence, robust_judge
+from study.methods.adversarial import _regime, divergence, robust_judge
 from study.methods.inner_attack import cross_entropy, own, pgd, shared, untruncated_margin
 from tests.methods.jobs import job, weights
 
 EPS = 0.1
+MODULE = sys.modules["study.methods.adversarial"]  # the package has a function of that name
 
 
 class Linear(nn.Module):
@@ -144,3 +146,39 @@ def test_the_best_epoch_is_kept_over_a_resume():
 def test_cross_entropy_is_the_sum():
     logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels, reduction="none").sum())
+
+
+@pytest.mark.parametrize("method", ["trades", "trades_own"])
+def test_trades_weighs_its_second_term_with_six(method, monkeypatch):
+    """A step's loss is that of the clean images + 6 KL(clean ‖ attacked)."""
+    begun, x = job(), images()
+    labels = torch.arange(8)
+    away = x.flip(0)
+    monkeypatch.setattr(MODULE, "pgd", lambda *_, **__: away)
+    regime = _regime("trades", EPS, own_objective=method.endswith("own"))
+    logits, extra = regime(begun.model, begun.spec.build([1] * 10), x, labels)
+    clean, moved = begun.model(x), begun.model(away)
+    torch.testing.assert_close(logits, clean)
+    expected = (clean.softmax(1) * (clean.log_softmax(1) - moved.log_softmax(1))).sum(1).mean()
+    assert expected > 1e-4
+    assert extra.item() == pytest.approx(6 * expected.item(), rel=1e-4)
+
+
+def test_an_attack_uses_the_running_statistics_and_leaves_them():
+    """In training mode a batch of one brightness would be normalised away, and the statistics would move."""
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 2)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = []
+    model[0].register_forward_hook(lambda module, *_: modes.append(module.training))
+    pgd(model, images(), lambda z: z[:, 0].sum(), eps=EPS, step=EPS, steps=2)
+    assert modes == [False, False]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training
+
+
+def test_the_judge_counts_images_that_stand_under_both_attacks(monkeypatch):
+    """Of four images one falls to the first attack, another to the second, a third is wrong without any."""
+    stands = [[True, True, True, False], [False, True, True, False], [True, False, True, False]]
+    monkeypatch.setattr(MODULE, "_right_after", lambda *_: (torch.tensor(right) for right in stands))
+    begun = job()
+    assert judged(begun)(begun.model, 2) == {"robust_accuracy": 0.25, "robust_mean": (0.75 + 0.25) / 2}

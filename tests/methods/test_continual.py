@@ -88,3 +88,21 @@ def test_resumed_training_has_the_same_bits(stop):
     assert list(resumed.kept) == list(running.kept)
     for name, kept in running.kept.items():
         assert all(torch.equal(value, resumed.kept[name][key]) for key, value in kept.items())
+
+
+def test_margins_are_those_of_the_images_in_an_experience_with_its_memory():
+    """The memory holds fewer images of earlier classes than there are: their margins grow."""
+    begun = job("hem+", experiences=PARTS, memory_size=40)
+    running = get_method("replay")(begun)
+    own = begun.data.train.counts(10)
+    found = {}
+    for (metrics, get_state), remembered in zip(running.epochs, [0, 0, 40, 40], strict=False):
+        found[metrics["experience"]] = running.loss.margin.tolist()
+        assert len(running.loss.columns) == 2 * metrics["experience"]
+        memory = get_state()["memory"].numpy()
+        assert len(memory) == remembered
+    earlier = begun.data.train.take(memory).counts(10)
+    assert sum(earlier) == 40
+    assert found[1] == pytest.approx([(2000 / (2 * own[c])) ** 0.5 for c in sorted(PARTS[0])])
+    counts = [own[c] if c in PARTS[1] else earlier[c] for c in range(4)]
+    assert found[2] == pytest.approx([(2000 / (4 * n)) ** 0.5 for n in counts])

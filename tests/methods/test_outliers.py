@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from study.data.embedded import digits
+from study.data.outside import outside_sets
+from study.data.photographs import outlier_pool
 from study.data.types import Images
 from study.methods import get_method
 from study.methods.outliers import exposed_to, outlier_judge, uniform_cross_entropy
+from study.options import study_config
+from study.tasks import get_task
+from study.tasks.types import Judging
 from study.training.batches import to_unit_range
 from tests.methods.jobs import job
 
@@ -55,3 +61,24 @@ def test_the_judge_is_the_share_of_pairs_in_the_right_order():
         inside, outside = (begun.model(to_unit_range(torch.tensor(part))).amax(1) for part in (known.images, outliers))
     pairs = (inside[:, None] > outside[None]).double() + 0.5 * (inside[:, None] == outside[None])
     assert judge(begun.model, 2)["outlier_auroc"] == pytest.approx(pairs.mean().item())
+
+
+def test_every_use_of_outliers_has_its_own_photograph(monkeypatch):
+    """Learning, choosing and testing each ask for the pool of their own role; `test_outside` shows them disjoint."""
+    asked = []
+
+    def pool(role, shape, n, seed):
+        asked.append(role)
+        return outlier_pool(role, shape, n, seed)
+
+    for module in ("study.methods.outliers", "study.data.photographs", "study.data.outside"):
+        monkeypatch.setattr(f"{module}.outlier_pool", pool)
+    begun = job()
+    get_method("outlier_exposure")(begun)
+    assert asked == ["train"]
+    config = study_config({"task": "rejection", "preset": "smoke"})
+    judging = Judging(config, begun.data, "plain", seed=0, device="cpu", every_epoch=True)
+    get_task("rejection").judge(judging)
+    assert asked == ["train", "validation"]
+    outside_sets(digits(), begun.data, seed=0, n=5)
+    assert asked == ["train", "validation", "test"]

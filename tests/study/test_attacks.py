@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from study import confirm, tables
+from study.attack_block import under_attack
 from study.attacks import attack_jobs
 from study.data.embedded import digits
 from study.ledger import attack_keys
@@ -17,6 +18,7 @@ from study.options import study_config
 from study.probes import attack as attack_module
 from study.probes import attack_suite
 from study.probes.attack_verdicts import robust
+from study.probes.transfer import changed
 from study.run import RunDirectory
 from tests.study.pipeline import attack_everything, train_everything
 
@@ -89,6 +91,23 @@ def test_an_attack_is_its_blocks_and_what_broke_other_models(attacked):
         np.testing.assert_array_equal(np.concatenate([part["points"] for part in parts]), arrays["points"])
         own = np.concatenate([part["stands"] for part in parts], axis=1)
         np.testing.assert_array_equal(own, arrays["stands"][:-1])
+
+
+def test_what_broke_the_other_model_is_tried_on_the_same_images(attacked):
+    config, run, _ = attacked
+    (one, mine), (other, theirs) = verdicts(config, run).items()
+    assert (one.loss, other.loss) == ("ce", "hem")
+    broken = {}
+    for number in range(3):
+        part = read_scores(run.scores(other.at("block", f"{other.variant}~b{number}")))
+        points, subject = under_attack(one, config, digits(), run, "cpu", block=number)
+        found = part["found"]
+        images = changed(subject["images"][found], part["found_change"], "Linf", 0.06)
+        wrong = subject["model"](images).argmax(1) != subject["labels"][found]
+        broken |= dict(zip(points[found].tolist(), wrong.tolist(), strict=True))
+    assert any(broken.values())
+    for point, clean, stands in zip(mine["points"], mine["clean"], mine["stands"][-1], strict=True):
+        assert stands == (-1 if not clean else 0 if broken.get(int(point), False) else 1)
 
 
 def test_a_smaller_radius_that_is_added_later_counts_for_the_larger_one(attacked, tmp_path):

@@ -1,0 +1,12 @@
+"""Scientific faults as data: each changes a number that the study reports, and lets everything run.
+
+`benchmarks.mutants` plants them one at a time in a copy of the project and runs the tests on it.
+"""
+
+from benchmarks.faults.fault import Fault
+from benchmarks.faults.measuring import MEASURING
+from benchmarks.faults.training import TRAINING
+
+FAULTS: tuple[Fault, ...] = (*TRAINING, *MEASURING)
+
+__all__ = ["FAULTS", "Fault"]

@@ -1,0 +1,46 @@
+"""One training: what its network is normalised by, and which number a search is told."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from study.data.embedded import digits
+from study.data.types import Images
+from study.methods import Running
+from study.run import Key
+from study.trial import Training, build_network, splits, train
+from tests.study.test_search import RECIPE, config
+
+STUDY = config(dataset="digits", losses=("ce",), trials=4, epochs=3)
+KEY = Key("search", "plain", "ce", "", 0, 0)
+
+
+def test_images_are_normalised_by_the_training_part_alone():
+    data = splits(STUDY, digits(), 0, final=False)
+    bright = Images(np.full_like(data.test.images, 255), data.test.labels)
+    brighter = replace(data, test=bright, validation=Images(255 - data.validation.images, data.validation.labels))
+    expected, found = (build_network(STUDY, part, "ce", seed=0).state_dict() for part in (data, brighter))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    shares = data.train.images / 255
+    normalised = {tuple(value.flatten().tolist()) for value in expected.values() if value.numel() == 1}
+    assert (pytest.approx(shares.mean(), rel=1e-5),) in [(value,) for (value,) in normalised]
+
+
+def test_the_objective_is_the_validation_metric_of_the_last_epoch(monkeypatch):
+    """Neither the best epoch's nor anything of the training images."""
+    told = [
+        {"epoch": 1.0, "train_loss": 0.9, "validation_balanced_accuracy": 0.5, "validation_accuracy": 0.6},
+        {"epoch": 2.0, "train_loss": 0.1, "validation_balanced_accuracy": 0.8, "validation_accuracy": 0.9},
+        {"epoch": 3.0, "train_loss": 0.4, "validation_balanced_accuracy": 0.7, "validation_accuracy": 0.65},
+    ]
+
+    def begin(training, *_):
+        return torch.nn.Identity(), Running(iter([(epoch, dict) for epoch in told]), torch.nn.CrossEntropyLoss())
+
+    monkeypatch.setattr("study.trial._begin", begin)
+    cell = train(Training(KEY, RECIPE, {}, seed=0), STUDY, digits())
+    assert cell["objective"] == 0.7
+    assert cell["metrics"] == {"balanced_accuracy": 0.7, "accuracy": 0.65}

@@ -95,7 +95,7 @@ def test_an_attack_is_its_blocks_and_what_broke_other_models(attacked):
 
 def test_what_broke_the_other_model_is_tried_on_the_same_images(attacked):
     config, run, _ = attacked
-    (one, mine), (other, theirs) = verdicts(config, run).items()
+    (one, mine), (other, _) = verdicts(config, run).items()
     assert (one.loss, other.loss) == ("ce", "hem")
     broken = {}
     for number in range(3):

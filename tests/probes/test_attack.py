@@ -349,3 +349,23 @@ def test_verdicts_survive_the_file(mlp_digits):
     file.seek(0)
     with np.load(file, allow_pickle=False) as stored:
         assert rows_from_verdicts(dict(stored)) == rows_from_verdicts(arrays)
+
+
+def test_a_model_in_training_mode_is_attacked_in_eval_mode(mlp_digits):
+    _, images, labels = mlp_digits.take(30)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10), nn.Dropout(0.5))
+    model[2].running_mean += torch.linspace(-1, 1, 10)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.eval()
+    with torch.no_grad():
+        expected = (model(images).argmax(1) == labels).numpy()
+    model.train()
+    with torch.no_grad():
+        other = (torch.nn.functional.batch_norm(model[1](images.flatten(1)), None, None, training=True)).argmax(1)
+    assert not np.array_equal((other == labels).numpy(), expected), "the two modes can be told apart"
+    result = attack(model, images, labels, norm="Linf", eps=0.01, num_classes=10, seed=0)
+    np.testing.assert_array_equal(result.clean, expected)
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -110,8 +110,7 @@ def run_stages(asked: StudyConfig, images: StudyConfig, source: Source, run: Run
 
     The seed of `asked` decides what is trained and how, that of `images` cuts the data.
     """
-    task = get_task(images.task)
-    recipe = task.recipe(source)
+    recipe, arm = get_task(images.task).recipe(source), get_task(images.task).endpoint.arm
     counts = {r: splits(images, source, r, final=False).class_counts for r in range(images.replicates)}
     feed = SearchFeed(asked, run, recipe, counts)
     while (training := feed.next()) is not None:
@@ -119,7 +118,7 @@ def run_stages(asked: StudyConfig, images: StudyConfig, source: Source, run: Run
     for training in rescore_trainings(asked, run, recipe):
         run_training(training, images, source, run)
     for training in confirm_trainings(asked, run, recipe, source.num_classes):
-        if training.key.arm == task.endpoint.arm:
+        if training.key.arm == arm:
             run_training(training, images, source, run)
 
 
@@ -238,7 +237,8 @@ def reading(f: Finding) -> str:
         "this measures the whole way from search to verdict where losses are equal, and not whether the correction is "
         f"large enough where they differ. A constant difference of {100 * f.planted:.1f} points, the smallest that "
         f"these comparisons are said to show, is found in {share(f.found, n)} of them: {enough} the promised "
-        f"{100 * POWER:.0f} %."
+        f"{100 * POWER:.0f} %, which is for normal differences. Where a few are far larger than the rest, the pooled "
+        "standard deviation exceeds that of most comparisons, and the planted difference is easier to find."
     )
 
 

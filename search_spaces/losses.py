@@ -24,12 +24,13 @@ class LossSpace:
     Attributes:
         distributions: parameter → distribution.
         literature: number of classes → the published parameters.
-        first_points: number of training samples S → parameters on the first two shared points.
+        first_points: number of training samples S → parameters on the first two shared points; for a user's own loss
+            none, and they are quasi-random there too.
     """
 
     distributions: Mapping[str, BaseDistribution]
     literature: Callable[[int], Parameters]
-    first_points: Callable[[int], tuple[Parameters, Parameters]]
+    first_points: Callable[[int], tuple[Parameters, ...]]
 
 
 def margin_to_m(margin: float, num_samples: int) -> float:

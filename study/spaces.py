@@ -29,7 +29,7 @@ def loss_space(name: str) -> LossSpace:
         parameter: FloatDistribution(low, high, log=scale == "log")
         for parameter, (low, high, scale) in (spec.ranges or {}).items()
     }
-    return LossSpace(distributions, lambda num_classes: defaults, lambda num_samples: (defaults, defaults))
+    return LossSpace(distributions, lambda num_classes: defaults, lambda num_samples: ())
 
 
 def own_name(parameter: str) -> str:
@@ -64,7 +64,8 @@ def opening(
     """Return the points that open a search, each with its source: first "literature", then the "shared" ones.
 
     The shared half is a scrambled Sobol sequence over `SHARED`, the same for every loss of a (seed, method, replicate).
-    A loss's own parameters come from its `first_points` on the first two of them, then from a sequence of their own.
+    A loss's own parameters come from its `first_points` on the first two of them (a user's loss has none), then from a
+    sequence of their own.
 
     Args:
         loss: registry name.

@@ -32,7 +32,11 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ),
             ("Holm", "p-values of HEM against cross-entropy, adjusted over all tasks decided together; 5 %"),
             ("equality", "two one-sided tests at ±δ, the margin declared beforehand; said of clean accuracy alone"),
-            ("smallest detectable", "the true difference that this many replicates with this spread find 4 times in 5"),
+            (
+                "smallest detectable",
+                "the true difference that this many replicates with this spread find 4 times in 5; the spread is this "
+                "run's own, and of few replicates it is known roughly",
+            ),
             (
                 "no information",
                 "cross-entropy is at 99 % or more, or all losses lie within 2 points of chance: no verdict for anybody",

@@ -67,10 +67,9 @@ def robustness_section(view: View) -> Section:
 def _attacks_table(view: View, rows: pd.DataFrame) -> Table:
     prefix = figures.WORST + "."
     order = PLUS if dict(view.study.get("attack") or {}).get("mode") == "plus" else STANDARD
-    found = pick(rows, norm=rows["norm"].iloc[0])
     attacks = [
         name
-        for name in in_order(found, "metric", [prefix + name for name in (*order, *EXTRAS)])
+        for name in in_order(rows, "metric", [prefix + name for name in (*order, *EXTRAS)])
         if name.startswith(prefix)
     ]
     metrics = [figures.CLEAN, figures.WORST, *attacks]

@@ -79,8 +79,8 @@ def test_dar_has_its_reference_lines(view: View) -> None:
 def test_attacks_stand_in_the_order_in_which_they_are_counted(view: View) -> None:
     rows = view.run.evaluation.copy()
     order = {"apgd_ce": "apgd-ce", "apgd_dlr": "transfer", "fab": "square", "square": "apgd-margin", "margin": "apgd-t"}
-    for old, new in order.items():
-        rows["metric"] = rows["metric"].replace(f"robust_accuracy.{old}", f"robust_accuracy.{new}")
+    names = {f"robust_accuracy.{old}": f"robust_accuracy.{new}" for old, new in order.items()}
+    rows["metric"] = rows["metric"].map(lambda name: names.get(name, name))
     blocks = robustness_section(replace(view, run=replace(view.run, evaluation=rows))).blocks
     table = next(block for block in blocks if isinstance(block, Table))
     named = [column.title for column in table.columns][-5:]

@@ -8,7 +8,7 @@ from hem.losses import CELoss
 
 
 class Twin(CELoss):
-    """Cross-entropy, with its search space, under a second name."""
+    """Cross-entropy under a second name; label smoothing is not searched."""
 
     defaults: ClassVar = {"label_smoothing": 0.0}
 

@@ -51,7 +51,7 @@ def test_the_page_reads_what_the_study_writes(smoke):
         assert fixed == list(schema)
         assert set(reader.SCHEMAS[name]) <= set(schema)
         assert len(getattr(run, name)) == len(stored)
-        assert len(stored), name
+        assert len(stored) or name == "foreign", name
 
 
 def test_the_page_is_drawn_in_a_browser(smoke, tmp_path):

@@ -224,3 +224,20 @@ def test_points_lie_inside_their_ranges(tmp_path):
             assert set(point) == set(space)
             for name, distribution in space.items():
                 assert distribution._contains(distribution.to_internal_repr(point[name])), (loss, name, point[name])
+
+
+def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
+    points = opening(
+        "examples.own_loss:GeneralisedCE",
+        RECIPE,
+        seed=0,
+        method="plain",
+        replicate=0,
+        num_classes=10,
+        num_samples=1000,
+        trials=8,
+    )
+    tried = [point["loss.q"] for source, point in points if source == "shared"]
+    assert points[0][1]["loss.q"] == 0.7, "the literature point keeps its defaults"
+    assert len(set(tried)) == len(tried) == 4
+    assert all(0.1 <= q <= 1.0 for q in tried)

@@ -172,7 +172,7 @@ def report(points: int, eps: float, epochs: int) -> str:
         config = prepare(path, epochs, points)
         theirs = {threads: library(path, config, eps, threads) for threads in dict.fromkeys((1, cores))}
         connect(Resources())
-        ours(path, config, SAME, (RADII[0],))  # starts the processes
+        ours(path, config, SAME, (RADII[-1],))  # starts the processes
         mine = {what: ours(path, config, what, (eps,)) for what in (SAME, WHOLE)}
         alone = [ours(path, config, SAME, (radius,)) for radius in RADII]
         together = ours(path, config, SAME, RADII)

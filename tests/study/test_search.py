@@ -11,6 +11,7 @@ from search_spaces.shared import SHARED
 from study.config import StudyConfig
 from study.run import Key, RunDirectory
 from study.search import SearchFeed, point_of, study_name
+from study.spaces import opening
 
 RECIPE = RECIPES["mnist5k"]
 COUNTS = {0: (350, 226, 146, 95, 61, 39, 25, 16, 10, 7), 1: (7, 350, 226, 146, 95, 61, 39, 25, 16, 10)}

@@ -6,7 +6,7 @@ import torch
 
 from study.attack_block import under_attack
 from study.data.corruption import TEST_KINDS, applicable, corrupt
-from study.data.embedded import digits
+from study.data.embedded import mnist5k
 from study.measure import outside
 from study.outputs import Subject, collect, from_scores
 from study.run import Key, RunDirectory
@@ -16,12 +16,10 @@ from study.training import predict
 from study.trial import run_training, splits_of
 from tests.study.test_search import RECIPE, config
 
-LOSSES = ("ce", "hem+")
+LOSSES = ("ce", "logit_adjusted")
 STUDY = config(
-    dataset="digits",
     losses=LOSSES,
-    epochs=4,
-    imbalance_ratio=2.0,
+    epochs=3,
     corruption_points=60,
     attacks="quick",
     eps=(0.1,),
@@ -39,9 +37,9 @@ def stored(tmp_path_factory):
     """A run with one model a loss, and what each of them says of every set."""
     run = RunDirectory(tmp_path_factory.mktemp("stored"))
     for loss in LOSSES:
-        cell = run_training(training_of(RECIPE, key_of(loss), {}, 0, keep_weights=True), STUDY, digits(), run)
+        cell = run_training(training_of(RECIPE, key_of(loss), {}, 0, keep_weights=True), STUDY, mnist5k(), run)
         assert cell["state"] == "complete", cell
-    return run, {loss: collect(Subject(key_of(loss).at("evaluate"), STUDY, digits(), run, "cpu")) for loss in LOSSES}
+    return run, {loss: collect(Subject(key_of(loss).at("evaluate"), STUDY, mnist5k(), run, "cpu")) for loss in LOSSES}
 
 
 def value(arrays, **wanted):
@@ -53,9 +51,9 @@ def value(arrays, **wanted):
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_logits_stand_beside_the_labels_of_their_images(stored, loss, part):
     run, arrays = stored
-    images = getattr(splits_of(key_of(loss), STUDY, digits()), part)
+    images = getattr(splits_of(key_of(loss), STUDY, mnist5k()), part)
     assert np.array_equal(arrays[loss][f"{part}/labels"], images.labels)
-    network = under_attack(key_of(loss), STUDY, digits(), run, "cpu")[1]["model"]
+    network = under_attack(key_of(loss), STUDY, mnist5k(), run, "cpu")[1]["model"]
     logits = predict(network, images.images)
     np.testing.assert_array_equal(arrays[loss][f"{part}/logits"], logits)
     share = (logits.argmax(1) == images.labels).mean()
@@ -68,12 +66,13 @@ def test_every_loss_is_asked_about_the_same_corrupted_images(stored):
     run, arrays = stored
     points = arrays["ce"]["corruption/points"]
     assert len(points) == 60
-    test = splits_of(key_of("ce"), STUDY, digits()).test
+    test = splits_of(key_of("ce"), STUDY, mnist5k()).test
     seed = derive(STUDY.seed, "corruption", 0)
     kinds = [kind for kind, reason in applicable(test.images.shape[1:]).items() if kind in TEST_KINDS and not reason]
+    assert len(kinds) == 6
     for loss in LOSSES:
         np.testing.assert_array_equal(arrays[loss]["corruption/points"], points)
-        network = under_attack(key_of(loss), STUDY, digits(), run, "cpu")[1]["model"]
+        network = under_attack(key_of(loss), STUDY, mnist5k(), run, "cpu")[1]["model"]
         for k, kind in enumerate(kinds):
             predicted = predict(network, corrupt(test.images[points], kind, 2, seed)).argmax(1)
             np.testing.assert_array_equal(arrays[loss]["corruption/predictions"][k, 1], predicted, err_msg=kind)
@@ -84,8 +83,8 @@ def test_every_loss_is_asked_about_the_same_corrupted_images(stored):
 
 def test_every_loss_is_attacked_on_the_same_images_with_their_labels(stored):
     run, _ = stored
-    test = splits_of(key_of("ce"), STUDY, digits()).test
-    (points, first), (others, second) = (under_attack(key_of(loss), STUDY, digits(), run, "cpu") for loss in LOSSES)
+    test = splits_of(key_of("ce"), STUDY, mnist5k()).test
+    (points, first), (others, second) = (under_attack(key_of(loss), STUDY, mnist5k(), run, "cpu") for loss in LOSSES)
     assert len(points) == 50
     np.testing.assert_array_equal(points, others)
     assert torch.equal(first["images"], second["images"])
@@ -95,9 +94,9 @@ def test_every_loss_is_attacked_on_the_same_images_with_their_labels(stored):
 
 def test_outside_sets_keep_their_groups_and_scores_their_sets(stored):
     run, arrays = stored
-    network = under_attack(key_of("ce"), STUDY, digits(), run, "cpu")[1]["model"]
+    network = under_attack(key_of("ce"), STUDY, mnist5k(), run, "cpu")[1]["model"]
     known = arrays["ce"]["test/logits"].max(1)
-    for out in outside(STUDY, digits(), 0):
+    for out in outside(STUDY, mnist5k(), 0):
         if out.group == "shifted-known":
             continue
         score = predict(network, out.images).max(1)

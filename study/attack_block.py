@@ -39,12 +39,13 @@ def under_attack(
     """Return the attacked test images' indices (of one block), and the model with them as arguments of every attack."""
     import torch
 
-    from study.probes.attack import BLOCK
+    from study.probes.attack import block_size
 
     data = splits_of(key, config, source)
     points = attacked_points(config, len(data.test), key.replicate)
     if block is not None:
-        points = points[block * BLOCK : (block + 1) * BLOCK]
+        size = block_size(data.test.images.shape[1:])
+        points = points[block * size : (block + 1) * size]
     return points, {
         "model": load_network(config, source, run, key, kept).to(device),
         "images": pixels(data.test.images[points]).to(device),
@@ -102,13 +103,11 @@ def attack_points(
         broken: points that fell at a smaller radius; None if none is known.
         limits: score → rule → threshold for the attack that has to pass the rejector; None to leave it out.
     """
-    from study.probes.attack import BLOCK, attack, frozen
+    from study.probes.attack import attack, frozen
     from study.probes.attack_verdicts import verdicts_to_arrays
     from study.probes.transfer import changes
 
-    found = attack(
-        **subject, norm=aim.norm, eps=aim.eps, mode=mode, seed=seed, hem_margin=margin, block=BLOCK, broken=broken
-    )
+    found = attack(**subject, norm=aim.norm, eps=aim.eps, mode=mode, seed=seed, hem_margin=margin, broken=broken)
     broke = np.flatnonzero(found.clean & ~found.carried & ~found.robust)
     arrays = verdicts_to_arrays(found)
     with frozen(subject["model"]):

@@ -127,13 +127,13 @@ def _with_transfer(
 ) -> dict[str, np.ndarray]:
     """Return verdicts with one attack more: the images that broke the models of the other losses."""
     from study.probes import transfer
-    from study.probes.attack import BLOCK
+    from study.probes.attack import block_size
 
-    others = []
+    size, others = block_size(splits_of(key, config, source).test.images.shape[1:]), []
     for block in made_of(config, run, key, aim, count):
         if block.stage == "block" and block.loss != key.loss and complete(run, [block]):
             theirs = read_scores(run.scores(block))
-            start = BLOCK * int(block.variant.rpartition("~b")[2])
+            start = size * int(block.variant.rpartition("~b")[2])
             others.append((theirs["found"] + start, theirs["found_change"]))
     if not others:
         return arrays

@@ -1,6 +1,6 @@
 """Attacks on a run's models: what is to be done, in which order.
 
-    block    model × weights × norm × ε × 250 test images    verdicts and the images that were found (`attack_block`)
+    block    model × weights × norm × ε × 500 test images    verdicts and the images that were found (`attack_block`)
     attack   model × weights × norm × ε                      its blocks joined, and the rows of it (`attack_join`)
     checks   model × norm                                    whether the attacks can be believed
 
@@ -31,13 +31,14 @@ def attack_jobs(config: StudyConfig, run: RunDirectory, source: "Source") -> lis
     A block waits for the same block of the next smaller radius, which tells it what has fallen. An attack is joined
     again if what it is made of has changed since.
     """
-    from study.probes.attack import BLOCK
+    from study.probes.attack import block_size
 
     jobs: list[Job] = []
     before: dict[Any, list[Key]] = {}
     for key, aim in attack_keys(config, run).items():
-        images = len(splits_of(key, config, source).test)
-        count = math.ceil(min(config.attack_points or images, images) / BLOCK)
+        test = splits_of(key, config, source).test
+        points = min(config.attack_points or len(test), len(test))
+        count = math.ceil(points / block_size(test.images.shape[1:]))
         blocks = block_keys(key, count)
         line = (replace(key, variant=""), aim.norm, aim.kept)
         for number, (block, smaller) in enumerate(

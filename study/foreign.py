@@ -122,11 +122,12 @@ def _attacks(
     import torch
 
     from study.probes import dar
-    from study.probes.attack import BLOCK, HEM_MARGIN
+    from study.probes.attack import HEM_MARGIN, block_size
     from study.probes.attack_verdicts import robust
 
     data = splits(config, source, 0, final=True)
     points = attacked_points(config, len(data.test), 0)
+    size = block_size(data.test.images.shape[1:])
     limits = (
         dar.thresholds(*(scores[f"validation/{part}"] for part in ("logits", "labels"))) if rejects(config) else None
     )
@@ -134,8 +135,8 @@ def _attacks(
     made: list[tuple[Key, Arrays, Mapping[str, Any]]] = []
     for norm, eps in sorted(config.radii, key=lambda radius: radius[1]):
         aim, blocks = Aim(norm, eps), []
-        for block, start in enumerate(range(0, len(points), BLOCK)):
-            part = points[start : start + BLOCK]
+        for block, start in enumerate(range(0, len(points), size)):
+            part = points[start : start + size]
             subject = {
                 "model": loaded,
                 "images": pixels(data.test.images[part]),
@@ -143,7 +144,7 @@ def _attacks(
                 "num_classes": len(data.classes),
             }
             seed = derive(config.seed, "attack", 0, norm, repr(eps), block)
-            before = fallen[norm][start : start + BLOCK] if norm in fallen else None
+            before = fallen[norm][start : start + size] if norm in fallen else None
             found = attack_points(subject, aim, config.attacks, seed, HEM_MARGIN, before, limits)
             blocks.append(found | {"points": part})
         arrays = join_blocks(blocks) | {"kept": np.array("")}

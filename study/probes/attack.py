@@ -39,7 +39,10 @@ from study.probes.attack_verdicts import (
 
 NORMS = ("Linf", "L2")
 MODES = ("quick", "standard", "plus")
-BLOCK = 250
+BLOCK = 500
+"""Points attacked at once: two cores share a thousand of them, and what few stand in the end still fill a core."""
+BLOCK_NUMBERS = BLOCK * 64 * 64 * 3
+"""Numbers in the images of a block: larger images come in smaller blocks."""
 HEM_MARGIN = 0.2
 SHORT_ITERATIONS = 20
 BALL_TOLERANCE = 1e-6
@@ -60,7 +63,7 @@ def attack(
     num_classes: int,
     seed: int,
     hem_margin: float | Sequence[float] = HEM_MARGIN,
-    block: int = BLOCK,
+    block: int | None = None,
     broken: npt.NDArray[np.bool_] | None = None,
     logger: logging.Logger | None = None,
 ) -> AttackResult:
@@ -80,7 +83,7 @@ def attack(
         num_classes: C, at least 2.
         seed: at least 0; every block of points gets its own from it.
         hem_margin: μ of the attack on HEM's own loss, or one for each class (C,).
-        block: points attacked at once.
+        block: points attacked at once; None: `block_size` of the images.
         broken: (N,) points that fell within a smaller ball of the same norm, which this one holds: they are not
             attacked again and count as fallen. None for none.
         logger: gets the library's messages; None keeps it silent.
@@ -93,7 +96,8 @@ def attack(
         raise unknown("mode of attack", mode, MODES)
     check_margin(hem_margin, num_classes)
     settings = Settings(norm, eps, mode, num_classes, hem_margin, logger=logger)
-    return _attack(model, images, labels, settings, block, seed, broken)
+    size = block_size(images.shape[1:]) if block is None else block
+    return _attack(model, images, labels, settings, size, seed, broken)
 
 
 def short_attack(
@@ -104,7 +108,7 @@ def short_attack(
     Unlike `attack` it also runs at eps = 0. Arguments as there.
     """
     settings = Settings(norm, eps, "short", num_classes, HEM_MARGIN, iterations=SHORT_ITERATIONS)
-    return _attack(model, images, labels, settings, BLOCK, seed)
+    return _attack(model, images, labels, settings, block_size(images.shape[1:]), seed)
 
 
 def _attack(
@@ -290,6 +294,11 @@ def check_points(images: Tensor, labels: Tensor, num_classes: int) -> None:
         raise InputError(f"labels: expected int64 ({len(images)},), got {labels.dtype} of shape {tuple(labels.shape)}")
     if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         raise InputError(f"labels: expected 0 to {num_classes - 1}, got {int(labels.min())} to {int(labels.max())}")
+
+
+def block_size(shape: Sequence[int]) -> int:
+    """Return how many images of this shape (channels, height and width in any order) are attacked at once."""
+    return max(1, min(BLOCK, BLOCK_NUMBERS // math.prod(shape)))
 
 
 def block_seed(seed: int, number: int) -> int:

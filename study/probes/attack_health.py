@@ -14,8 +14,8 @@ from torch.nn import functional
 from study.errors import InputError
 from study.probes import attack_losses
 from study.probes.attack import (
-    BLOCK,
     block_seed,
+    block_size,
     check_ball,
     check_points,
     clean_logits,
@@ -125,7 +125,8 @@ def model_rows(
 
 def _forward(model: nn.Module, images: Tensor, num_classes: int) -> Tensor:
     """Return float64 logits (N, C) on the CPU."""
-    return torch.cat([clean_logits(model, part, num_classes).double().cpu() for part in images.split(BLOCK)])
+    size = block_size(images.shape[1:])
+    return torch.cat([clean_logits(model, part, num_classes).double().cpu() for part in images.split(size)])
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -135,8 +136,8 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 def _zero_gradients(model: nn.Module, images: Tensor, labels: Tensor, loss: LossFunction) -> float:
     """Return the share of images whose input gradient is zero or denormal everywhere."""
-    wrapped, zero = Logits(model), 0
-    for part, target in zip(images.split(BLOCK), labels.split(BLOCK), strict=True):
+    wrapped, zero, size = Logits(model), 0, block_size(images.shape[1:])
+    for part, target in zip(images.split(size), labels.split(size), strict=True):
         inputs = part.detach().clone().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(loss(wrapped(inputs), target).sum(), inputs)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from study.probes.attack import BLOCK, frozen, into_ball, norm_of
+from study.probes.attack import block_size, frozen, into_ball, norm_of
 
 TRANSFER = "transfer"
 CHANGE_TYPE = np.float16
@@ -56,10 +56,11 @@ def fell(
         eps: radius.
     """
     result = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    size = block_size(images.shape[1:])
     with frozen(model), torch.no_grad():
         for found, change in others:
-            for start in range(0, len(found), BLOCK):
-                at = torch.from_numpy(found[start : start + BLOCK]).to(images.device)
-                tried = changed(images[at], change[start : start + BLOCK], norm, eps)
+            for start in range(0, len(found), size):
+                at = torch.from_numpy(found[start : start + size]).to(images.device)
+                tried = changed(images[at], change[start : start + size], norm, eps)
                 result[at] |= model(tried).argmax(1) != labels[at]
     return result.cpu().numpy()

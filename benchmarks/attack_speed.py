@@ -78,7 +78,7 @@ def ours(path: Path, config: Any, what: str, eps: tuple[float, ...]) -> tuple[fl
     from study.config import Resources
     from study.data.registry import load_source
     from study.ledger import attack_keys
-    from study.pool import concurrency
+    from study.nodes import concurrency
     from study.remote import run_remote
     from study.run import RunDirectory
 

@@ -181,10 +181,12 @@ class Resources:
     gpus_per_worker: float = 0.0
     trial_timeout: float = 0.0
     """Seconds after which a training counts as failed; 0: never."""
+    node_timeout: float = 600.0
+    """Seconds to wait for a node when none that is left has room for a training."""
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_concurrent", "gpus_per_trial", "gpus_per_worker", "trial_timeout"):
+        for name in ("max_concurrent", "gpus_per_trial", "gpus_per_worker", "trial_timeout", "node_timeout"):
             _at_least(f"--{name.replace('_', '-')}", getattr(self, name), 0)
         for name in ("cpus_per_trial", "cpus_per_worker"):
             if getattr(self, name) <= 0:

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """The user's input cannot be used; the message says what was expected, given and allowed."""
 
 
+class CannotGoOn(RuntimeError):
+    """The machines do not let a study go on: a full disk, no node with room. Everything finished is kept."""
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is in no registry.
 

@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     on.add_argument("--cpus-per-worker", metavar="N", type=float, help="with several workers (default: 1)")
     on.add_argument("--gpus-per-worker", metavar="N", type=float, help="with several workers (default: 0)")
     on.add_argument("--trial-timeout", metavar="S", type=float, help="seconds a training may take (default: no limit)")
+    on.add_argument("--node-timeout", metavar="S", type=float, help="seconds to wait for a node if none is left (600)")
 
     show = top.add_argument_group("show")
     show.add_argument("--dry-run", action="store_true", help="print cells, resources, time and disk; start nothing")
@@ -129,6 +130,7 @@ RESOURCES = (
     "cpus_per_worker",
     "gpus_per_worker",
     "trial_timeout",
+    "node_timeout",
 )
 
 

@@ -7,7 +7,7 @@ them knows Ray.
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,11 @@ from ray.tune.search import Searcher
 
 from study.config import Resources, StudyConfig
 from study.data.types import Source
+from study.errors import CannotGoOn
+from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
 from study.ranks import DRIVER_CPU, train_ranks
-from study.run import RunDirectory
+from study.run import RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, run_training
 
 REPORT_SECONDS = 2.0
@@ -67,9 +69,17 @@ class _FeedSearcher(Searcher):
         self.feeds, self.run = feeds, run
         self.running: dict[str, Training] = {}
         self.current = next(feeds, None)
+        self.trouble: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next training; the next feed begins when all of this one's trainings are done."""
+        try:
+            return self._suggest(trial_id)
+        except Exception as error:  # Tune would take it for the trial's; `_Watch` raises it between two steps
+            self.trouble = self.trouble or error
+            return None
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         while self.current is not None:
             feed, progress = self.current
             training = feed.next()
@@ -90,6 +100,14 @@ class _FeedSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand the cell back; a process that died too often leaves one that says so."""
         training = self.running.pop(trial_id)
+        try:
+            if result and "trouble" in result:
+                raise CannotGoOn(result["trouble"])
+            self._complete(training)
+        except Exception as error:  # as above
+            self.trouble = self.trouble or error
+
+    def _complete(self, training: Training) -> None:
         cell = self.run.read_cell(training.key)
         if cell is None:
             cell = {
@@ -117,28 +135,17 @@ class _FeedSearcher(Searcher):
         """Tune's own snapshots are not used."""
 
 
-def concurrency(resources: Resources) -> int:
-    """Return how many trainings the cluster holds at a time.
+class _Watch(tune.Callback):
+    """Between two steps of Tune: ends the run for what went wrong outside of any training."""
 
-    Raises:
-        InputError: not a single one.
-    """
-    from study.errors import InputError
+    def __init__(self, searcher: _FeedSearcher, nodes: NodeWatch) -> None:
+        self.searcher, self.nodes = searcher, nodes
 
-    workers = resources.workers_per_trial
-    need = {name: amount / workers for name, amount in resources.per_training.items() if amount > 0}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fits = [min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in need.items()) for node in nodes]
-    room = sum(fits) // workers
-    if room < 1:
-        each = "one of its workers" if workers > 1 else "one training"
-        given = ", ".join(f"{amount:g} {name}" for name, amount in need.items())
-        there = "; ".join(", ".join(f"{node.get(name, 0.0):g} {name}" for name in need) for node in nodes)
-        raise InputError(
-            f"{each} asks for {given}, {workers} at a time; the nodes of the cluster have: {there}\n"
-            "ask for less, or --address another"
-        )
-    return min(room, resources.max_concurrent or room)
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
+        """Raise what the searcher could not, and look at the nodes."""
+        if self.searcher.trouble is not None:
+            raise self.searcher.trouble
+        self.nodes.look()
 
 
 def run_pool(
@@ -181,10 +188,19 @@ def run_pool(
             verbose=1 if resources.verbose else 0,
             failure_config=tune.FailureConfig(max_failures=DEATHS_ALLOWED),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[_Watch(searcher, NodeWatch(resources))],
         ),
     )
     with _quiet(resources.verbose):
-        tuner.fit()
+        try:
+            tuner.fit()
+        except CannotGoOn:
+            raise
+        except Exception:
+            write_atomic(run.path / "tune" / ".written", b"")  # Tune says nothing clear of a disk that is full
+            raise
+    if searcher.trouble is not None:
+        raise searcher.trouble
 
 
 def _trial_name(trial: Any) -> str:  # noqa: ANN401
@@ -209,18 +225,36 @@ def _trial(
             last = time.monotonic()
             tune.report({"done": 0, "epoch": int(metrics["epoch"])})
 
+    trouble = {}
     try:
-        data = ray.get(source[0])
+        _make_cell(training, config, resources, run, source[0], report)
+    except CannotGoOn as error:
+        trouble = {"trouble": str(error)}
+    tune.report({"done": 1, **trouble})
+
+
+def _make_cell(
+    training: Training,
+    config: StudyConfig,
+    resources: Resources,
+    run: RunDirectory,
+    source: "ray.ObjectRef[Source]",
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Train, in this process or in several; what the machinery around a training raises is a cell too."""
+    try:
+        data = ray.get(source)
         if resources.workers_per_trial > 1:
             train_ranks(training, config, data, run, resources)
         else:
             device = "cuda" if resources.gpus_per_trial else "cpu"
             run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
-    except Exception as error:  # of the machinery around the training: it is a row with its reason too
+    except CannotGoOn:
+        raise
+    except Exception as error:
         if run.read_cell(training.key) is None:
             content = {k: v for k, v in training.to_dict().items() if k != "key"}
             run.write_cell(training.key, {**failed_by(error), "seconds": float("nan"), "training": content})
-    tune.report({"done": 1})
 
 
 @contextlib.contextmanager

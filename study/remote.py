@@ -7,6 +7,8 @@ from typing import Any
 import ray
 
 from study.config import Resources, StudyConfig
+from study.errors import CannotGoOn
+from study.nodes import LOOK_SECONDS, NodeWatch
 from study.run import Key, RunDirectory
 from study.trial import DEATHS_ALLOWED, failed_by
 from study.work import Job, Work, first_ready
@@ -23,6 +25,8 @@ def _do(work: Work, key: Key, config: StudyConfig, source: Any, run_path: str, d
     started = time.perf_counter()
     try:
         cell = work(key, config, source, run, device)
+    except CannotGoOn:
+        raise
     except Exception as error:
         cell = {"reason": "error", **failed_by(error)}
     cell["seconds"] = time.perf_counter() - started
@@ -49,6 +53,9 @@ def run_remote(
         source: the data set in Ray's object store.
         progress: shown to the user.
         concurrency: jobs at a time.
+
+    Raises:
+        CannotGoOn: a cell cannot be written, or no node is left.
     """
     device = "cuda" if resources.per_training.get("GPU") else "cpu"
     several = resources.workers_per_trial > 1
@@ -59,21 +66,27 @@ def run_remote(
     waiting = [job for job in jobs if run.read_cell(job.key) is None]
     unfinished = {job.key for job in waiting}
     running: dict[Any, Key] = {}
+    nodes = NodeWatch(resources)
     while waiting or running:
         while len(running) < concurrency and (job := first_ready(waiting, unfinished)):
             waiting.remove(job)
             running[_do.options(**amounts).remote(job.work, job.key, config, source, str(run.path), device)] = job.key
             progress.started(job.key)
-        finished, _ = ray.wait(list(running), num_returns=1)
-        key = running.pop(finished[0])
-        unfinished.discard(key)
-        progress.done(key, _cell(finished[0], key, run))
+        finished, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
+        nodes.look()
+        for answer in finished:
+            key = running.pop(answer)
+            unfinished.discard(key)
+            progress.done(key, _cell(answer, key, run))
 
 
 def _cell(answer: Any, key: Key, run: RunDirectory) -> Mapping[str, Any]:  # noqa: ANN401
     try:
         cell: Mapping[str, Any] = ray.get(answer)
     except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, CannotGoOn):
+            raise cause from None
         cell = {"state": "failed", "reason": "process", "error": f"its process died: {str(error).splitlines()[0]}"}
         run.write_cell(key, cell)
     return cell

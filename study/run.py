@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from study.errors import InputError
+from study.errors import CannotGoOn, InputError
 
 VERSION = 1
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
@@ -55,9 +55,16 @@ class Key:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    """Write a file so that it is either the old one or the whole new one.
+
+    Raises:
+        CannotGoOn: the disk is full, read-only, or gone.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    except OSError as error:
+        raise CannotGoOn(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -65,6 +72,9 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise CannotGoOn(f"{path} cannot be written: {error.strerror}") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -17,7 +17,8 @@ from study.cost import cost_key, measure_cost
 from study.data.types import Source
 from study.ledger import evaluation_keys
 from study.measure import evaluate_model
-from study.pool import Feed, ListFeed, concurrency, run_pool
+from study.nodes import concurrency
+from study.pool import Feed, ListFeed, run_pool
 from study.progress import StageProgress, totals_by_loss
 from study.remote import run_remote
 from study.run import RunDirectory

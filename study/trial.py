@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
-from study.errors import InputError
+from study.errors import CannotGoOn, InputError
 from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
@@ -286,6 +286,8 @@ def run_training(
             cell = {"state": "failed", "reason": "diverged", "error": str(error)}
         except TimeoutError as error:
             cell = {"state": "failed", "reason": "timeout", "error": str(error)}
+        except CannotGoOn:
+            raise
         except InputError as error:
             cell = {"state": "failed", "reason": "input", "error": str(error)}
         except Exception as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from study.errors import InputError
+from study.errors import CannotGoOn, InputError
 from study.options import Request, parse
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except CannotGoOn as error:
+        print(f"error: {error}", file=sys.stderr)
+        return INCOMPLETE
     except KeyboardInterrupt:
         print("\ninterrupted before anything began", file=sys.stderr)
         return INTERRUPTED
@@ -176,7 +179,7 @@ def on_ray(
     from study import ledger, record
     from study.cluster import connect
     from study.host import PeakMemory
-    from study.pool import concurrency
+    from study.nodes import concurrency
 
     config, directory, study = context.config, context.run, context.study
     joined, started = ray.is_initialized(), time.monotonic()
@@ -199,6 +202,10 @@ def on_ray(
             again = resume_command(context.whole or directory.path)
             print(f"\ninterrupted; everything finished is kept. Go on with:\n  {again}")
             return INTERRUPTED
+        except CannotGoOn as error:
+            again = resume_command(context.whole or directory.path)
+            print(f"\nerror: {error}\neverything finished is kept. Go on with:\n  {again}", file=sys.stderr)
+            return INCOMPLETE
         finally:
             if not joined:
                 ray.shutdown()

@@ -12,7 +12,7 @@ ROOMS = ("hem", "search_spaces", "study", "dashboards")
 HOUSE = {"study", "hem", "search_spaces", "dashboards", "tests", "benchmarks", "examples"}
 
 # Modules of `study` that may use Ray, and those that may make the page. All others may not.
-RAY = {"study.tune", "study.stages", "study.pool", "study.remote", "study.cluster", "study.ranks"}
+RAY = {"study.tune", "study.stages", "study.pool", "study.nodes", "study.remote", "study.cluster", "study.ranks"}
 PAGE = {"study.tune", "study.report"}
 
 
@@ -76,6 +76,7 @@ def test_the_inner_rooms_of_study_do_not_know_its_stages(room):
         "report",
         "stages",
         "pool",
+        "nodes",
         "remote",
         "cluster",
         "trial",

@@ -161,7 +161,7 @@ def test_the_readable_names_of_trials(cluster, tmp_path):
     [({"gpus_per_trial": 1}, "1 GPU"), ({"cpus_per_trial": 64}, "64 CPU"), ({"workers_per_trial": 3}, "3 at a time")],
 )
 def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
-    from study.pool import concurrency
+    from study.nodes import concurrency
 
     with pytest.raises(InputError, match=words):
         concurrency(Resources(**asked))

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from study.errors import InputError
+from study.errors import CannotGoOn, InputError
 from study.run import Key, RunDirectory, locked, npz_bytes, write_atomic, write_json
 
 KEY = Key("confirm", "plain", "my_pkg.losses:MyLoss", "tuned", 2, 0)
@@ -55,7 +55,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CannotGoOn, match="x cannot be written: No space left"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

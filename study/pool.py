@@ -141,6 +141,10 @@ class _Watch(tune.Callback):
     def __init__(self, searcher: _FeedSearcher, nodes: NodeWatch) -> None:
         self.searcher, self.nodes = searcher, nodes
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing, as the searcher does."""
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
         """Raise what the searcher could not, and look at the nodes."""
         if self.searcher.trouble is not None:

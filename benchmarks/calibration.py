@@ -37,7 +37,7 @@ import torch
 from scipy import special
 
 import study.comparison as compared
-from benchmarks.loss_speed import machine, markdown
+from benchmarks.page import machine, markdown
 from study.compare import compare
 from study.comparison.primary import ALPHA
 from study.comparison.replicates import REFERENCE, overlap_ratio

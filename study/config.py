@@ -67,6 +67,8 @@ class StudyConfig:
     """Images in a replay buffer."""
     scenes: int = 0
     """Training scenes of segmentation; half as many for test, a quarter for validation."""
+    image_size: int = 0
+    """Height and width in pixels that all images get; 0: the data's own, or what the data set's kind has for it."""
     planned_seconds: float | None = None
     """If a first training takes far longer than this, the trials are lowered for all losses alike."""
 
@@ -94,6 +96,7 @@ class StudyConfig:
         if self.attacks != "none" and not self.radii:
             raise InputError("--eps: expected at least one radius, got none; or ask for --attacks none")
         _at_least("--attack-points", self.attack_points, 0)
+        _at_least("--image-size", self.image_size, 8 if self.image_size else 0)
         self._check_task()
         if self.imbalance_ratio is not None:
             _at_least("--imbalance-ratio", self.imbalance_ratio, 1)

@@ -119,7 +119,7 @@ def evaluate(values: argparse.Namespace) -> int:
     with locked(run):
         study = run.read_study()
         config = asked_for(StudyConfig.from_dict(study["config"]), values)
-        source = load_source(config.dataset, values.data_dir)
+        source = load_source(config.dataset, values.data_dir, config.image_size)
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
         return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "block", "attack"))
@@ -169,7 +169,7 @@ def add_models(values: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))
     with locked(run):
         study = run.read_study()
-        source = load_source(config.dataset, values.data_dir)
+        source = load_source(config.dataset, values.data_dir, config.image_size)
         preflight.same_data(study, source)
         for model in asked:
             print(f"measuring {model.name} ({model.source})", flush=True)

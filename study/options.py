@@ -37,6 +37,10 @@ class _Format(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=118)
 
 
+DATA_NAMES = (
+    "digits, mnist5k, cifar10, cifar100, folder:PATH (class folders), masks:PATH (images/ and masks/), npz:PATH "
+    "or package.module:function"
+)
 MODEL_NAMES = "mlp, small_cnn, resnet20, resnet32, convnext_mini, vit_mini or unet_small"
 """Stated here, as the registry of networks imports torch, and help must not wait for it; a test compares the two."""
 
@@ -56,7 +60,10 @@ def parser() -> argparse.ArgumentParser:
 
     what = top.add_argument_group("what")
     what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}, {ALL}")
-    what.add_argument("--dataset", metavar="NAME", help=f"digits, mnist5k, cifar10, cifar100 or npz:PATH ({preset})")
+    what.add_argument("--dataset", metavar="NAME", help=f"{DATA_NAMES} ({preset})")
+    what.add_argument(
+        "--image-size", metavar="N", type=int, help="height and width in pixels (default: the data's own)"
+    )
     what.add_argument("--model", metavar="NAME", help=f"{MODEL_NAMES} ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
     what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
@@ -105,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
 SCIENCE = (
     "dataset",
+    "image_size",
     "model",
     "losses",
     "methods",
@@ -249,7 +257,7 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
     values = {**defaults, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in SCIENCE}}
     if isinstance(values["eps"], Mapping):
         values["eps"] = values["eps"][kind_of_images(values["dataset"])]
-    if {"trials", "epochs", "model", "dataset"} & set(given):
+    if {"trials", "epochs", "model", "dataset", "image_size"} & set(given):
         values["planned_seconds"] = None
     if "replicates" in given and "trials" not in given:
         values["trials"] = defaults["trials"] // defaults["replicates"] * given["replicates"]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from study.data.types import Images, Source, Splits
 
 SHIFTED = "shifted-known"
+MAPS_AT_ONCE = 128
+"""Images whose logits for every pixel lie in memory at a time."""
 Arrays = Mapping[str, np.ndarray]
 About = dict[str, Any]
 
@@ -205,7 +207,8 @@ def _maps(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str,
 
     arrays = {}
     for name, part in (("validation", subject.data.validation), ("test", subject.data.test)):
-        predicted = subject.logits(model, part.images).argmax(1)
+        pieces = [slice(start, start + MAPS_AT_ONCE) for start in range(0, len(part), MAPS_AT_ONCE)]
+        predicted = np.concatenate([subject.logits(model, part.images[piece]).argmax(1) for piece in pieces])
         arrays[f"{name}/confusions"] = confusions(predicted, part.labels, len(about["classes"])).astype(np.int32)
     return arrays
 

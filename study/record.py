@@ -170,5 +170,6 @@ def finish(
 
 def default_output(task: str, dataset: str) -> Path:
     """Return results/TASK-DATASET-TIME, with a file's name for its path."""
-    name = Path(dataset.partition(":")[2]).stem if ":" in dataset else dataset
+    kind, _, argument = dataset.partition(":")
+    name = (Path(argument).expanduser().resolve().stem or kind) if argument else dataset
     return Path("results") / f"{task}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -141,7 +141,7 @@ def _checked(config: "StudyConfig", request: Request) -> "Source":
     from study import preflight
     from study.data.registry import load_source
 
-    source = load_source(config.dataset, request.data_dir)
+    source = load_source(config.dataset, request.data_dir, config.image_size)
     preflight.check(config, source)
     return source
 

@@ -25,12 +25,13 @@ def segmentation_section(view: View) -> Section:
         "Intersection over union of each class, one mark a loss",
         wide=True,
     )
+    measures = sorted(_MEASURES, key=lambda measure: measure[1] != "foreground_iou") if len(classes) == 2 else _MEASURES
     table = measures_table(
         "segmentation-table",
         f"Segmentation (arm {view.arm}, method {view.method})",
         pick(summarise(rows), slice="all"),
         ["loss"],
-        [(name, {"metric": metric}) for name, metric in _MEASURES],
+        [(name, {"metric": metric}) for name, metric in measures],
         {"loss": view.losses},
     )
     return Section("segmentation", title, [picture, table])

@@ -1,9 +1,11 @@
 """Bringing images of one shape to another: grey and RGB, and bilinear resizing."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
-from study.data.types import UInt8Array
+from study.data.types import Images, Source, UInt8Array
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
@@ -37,3 +39,28 @@ def to_shape(images: UInt8Array, shape: tuple[int, int, int]) -> UInt8Array:
     """
     height, width, channels = shape
     return to_size(to_channels(images, channels), height, width)
+
+
+def fit_source(source: Source, side: int) -> Source:
+    """Return a source with images of `side` x `side` pixels: the middle square, resized (label maps: nearest pixel).
+
+    Args:
+        source: the data.
+        side: pixels; 0 leaves the source as it is.
+    """
+    if side in (0, source.shape[0]) and side in (0, source.shape[1]):
+        return source
+    test = None if source.test is None else _fit(source.test, side)
+    return replace(source, train=_fit(source.train, side), test=test, official_corruptions=None)
+
+
+def _fit(images: Images, side: int) -> Images:
+    height, width = images.images.shape[1:3]
+    shortest = min(height, width)
+    top, left = (height - shortest) // 2, (width - shortest) // 2
+    middle = np.s_[:, top : top + shortest, left : left + shortest]
+    labels = images.labels
+    if labels.ndim == 3:
+        nearest = np.minimum(((np.arange(side) + 0.5) * shortest / side).astype(np.int64), shortest - 1)
+        labels = np.ascontiguousarray(labels[middle][:, nearest][:, :, nearest])
+    return Images(to_size(images.images[middle], side, side), labels)

@@ -1,10 +1,11 @@
-"""A user's own images: `npz:PATH`.
+"""A user's own images as arrays: `npz:PATH`.
 
-    x_train  uint8 (N, H, W, C) or (N, H, W), C = 1 or 3, at least 8x8 pixels
-    y_train  whole numbers (N,): 0 to K−1, every one of them used
-    x_test   optional, with y_test: the official test set, of the same H, W, C
-    y_test   whole numbers (M,): classes that y_train has, too
-    classes  optional: K names; without it they are called "class 0", "class 1", ...
+    x_train       uint8 (N, H, W, C) or (N, H, W), C = 1 or 3, at least 8x8 pixels
+    y_train       whole numbers (N,): 0 to K−1, every one of them used; or label maps (N, H, W) of such numbers
+    x_test        optional, with y_test: the official test set, of the same H, W, C
+    y_test        as y_train: (M,) or (M, H, W), classes that y_train has, too
+    classes       optional: K names; without it they are called "class 0", "class 1", ...
+    ignore_index  optional, with maps: one whole number, the value of pixels without a label
 
 Other keys are left alone. Pickled objects are never loaded.
 """
@@ -13,16 +14,16 @@ import lzma
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from study.data.types import MIN_SIDE, Images, Int64Array, Source, UInt8Array, describe
+from study.data.types import IGNORED, MIN_SIDE, Images, Int64Array, Source, UInt8Array, describe
 from study.errors import InputError
 
-KEYS = ("x_train", "y_train", "x_test", "y_test", "classes")
+KEYS = ("x_train", "y_train", "x_test", "y_test", "classes", "ignore_index")
 MAX_CLASSES = 100_000
 UNREADABLE = (
     ValueError,
@@ -46,21 +47,70 @@ def load_npz(path: Path) -> Source:
         InputError: if the file or anything in it is not as described there; the message says what and where.
     """
     arrays, found = read_archive(path)
+    return source_of(arrays, found, path, f"npz:{path}")
+
+
+def source_of(arrays: Mapping[str, np.ndarray[Any, Any]], found: Sequence[str], path: Path | str, name: str) -> Source:
+    """Return the data set in arrays.
+
+    Args:
+        arrays: by the keys at the top of this module.
+        found: all keys that were there.
+        path: where they came from, for messages.
+        name: of the source.
+
+    Raises:
+        InputError: anything in them is not as described there.
+    """
     missing = [key for key in ("x_train", "y_train") if key not in arrays]
     if missing:
         raise InputError(
             f"{path}: expected keys x_train, y_train and optionally x_test, y_test, classes; "
             f"missing {', '.join(missing)}; the file has: {', '.join(found) or 'nothing'}"
         )
-    train = Images(image_array(arrays, "x_train", path), label_array(arrays, "y_train", "x_train", path))
+    train = _labelled(arrays, "train", path)
     classes = _class_names_of(train.labels, arrays, path)
     return Source(
-        name=f"npz:{path}",
+        name=name,
         train=train,
         test=_official_test(arrays, train, classes, path),
         classes=classes,
         licence="the owner's",
     )
+
+
+def _labelled(arrays: Mapping[str, np.ndarray[Any, Any]], part: str, path: Path | str) -> Images:
+    images = image_array(arrays, f"x_{part}", path)
+    maps = arrays[f"y_{part}"].ndim == 3
+    labels = _map_array(arrays, part, images, path) if maps else label_array(arrays, f"y_{part}", f"x_{part}", path)
+    return Images(images, labels)
+
+
+def _map_array(
+    arrays: Mapping[str, np.ndarray[Any, Any]], part: str, images: UInt8Array, path: Path | str
+) -> Int64Array:
+    """Return label maps as int64 (N, H, W), `IGNORED` where ignore_index stands, or raise InputError."""
+    maps, where = arrays[f"y_{part}"], f"{path}: y_{part}"
+    if maps.dtype.kind not in "iu":
+        raise InputError(f"{where}: expected label maps of whole numbers, got {describe(maps)}; use .astype('uint8')")
+    if maps.shape != images.shape[:3]:
+        raise InputError(f"{where}: expected a label for each pixel of x_{part}, {images.shape[:3]}, got {maps.shape}")
+    none = arrays.get("ignore_index")
+    if none is not None and (none.shape not in ((), (1,)) or none.dtype.kind not in "iu"):
+        raise InputError(f"{path}: ignore_index: expected one whole number, got {describe(none)}")
+    labels = maps.astype(np.int64)
+    if none is not None:
+        labels[labels == int(none.item())] = IGNORED
+    valid = labels[labels != IGNORED]
+    if valid.size and (valid.min() < 0 or valid.max() >= MAX_CLASSES):
+        raise InputError(
+            f"{where}: expected labels 0 to K−1, with K at most {MAX_CLASSES}, got {valid.min()} to {valid.max()}; "
+            f"give the value of pixels without a label as ignore_index"
+        )
+    bare = np.flatnonzero((labels == IGNORED).all((1, 2)))
+    if len(bare):
+        raise InputError(f"{where}: expected a labelled pixel in every map, got none in number {bare[0]}")
+    return labels
 
 
 def read_archive(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], tuple[str, ...]]:
@@ -83,7 +133,7 @@ def read_archive(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], tuple[str
         return arrays, tuple(archive.files)
 
 
-def image_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, path: Path) -> UInt8Array:
+def image_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, path: Path | str) -> UInt8Array:
     """Return arrays[key] as uint8 (N, H, W, C), or raise InputError and say what to do about it."""
     images = arrays[key]
     where = f"{path}: {key}"
@@ -105,7 +155,7 @@ def image_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, path: Path
     return np.ascontiguousarray(images)
 
 
-def label_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, images_key: str, path: Path) -> Int64Array:
+def label_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, images_key: str, path: Path | str) -> Int64Array:
     """Return arrays[key] as int64 (N,), one label for each of arrays[images_key], or raise InputError."""
     labels, count = arrays[key], len(arrays[images_key])
     where = f"{path}: {key}"
@@ -129,7 +179,7 @@ def label_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, images_key
     return labels.astype(np.int64)
 
 
-def class_names(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> tuple[str, ...] | None:
+def class_names(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path | str) -> tuple[str, ...] | None:
     """Return the names in arrays["classes"] (text, or whole numbers made into text), or None without that key."""
     names = arrays.get("classes")
     if names is None:
@@ -143,9 +193,9 @@ def class_names(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> tuple
     return tuple(str(name) for name in names)
 
 
-def _class_names_of(labels: Int64Array, arrays: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def _class_names_of(labels: Int64Array, arrays: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
     """Return the class names; raise unless the training labels are 0 to K−1 with every one of them used."""
-    present = np.unique(labels)
+    present = _present(labels)
     if len(present) < 2:
         raise InputError(f"{path}: y_train: expected at least two classes, got only label {present[0]}")
     names = class_names(arrays, path)
@@ -167,20 +217,32 @@ def _class_names_of(labels: Int64Array, arrays: Mapping[str, Any], path: Path) -
     return names if names is not None else tuple(f"class {label}" for label in range(expected))
 
 
-def _official_test(arrays: Mapping[str, Any], train: Images, classes: tuple[str, ...], path: Path) -> Images | None:
+def _present(labels: Int64Array) -> Int64Array:
+    """Return the labels that there are, in rising order, but for `IGNORED`."""
+    return np.flatnonzero(np.bincount(labels[labels != IGNORED]))
+
+
+def _official_test(
+    arrays: Mapping[str, Any], train: Images, classes: tuple[str, ...], path: Path | str
+) -> Images | None:
     """Return x_test with y_test, None if the file has neither; raise if they do not go with the training images."""
     given = [key for key in ("x_test", "y_test") if key in arrays]
     if not given:
         return None
     if len(given) == 1:
         raise InputError(f"{path}: expected x_test and y_test, or neither of them, got only {given[0]}")
-    test = Images(image_array(arrays, "x_test", path), label_array(arrays, "y_test", "x_test", path))
+    test = _labelled(arrays, "test", path)
+    if test.labels.ndim != train.labels.ndim:
+        raise InputError(
+            f"{path}: y_test: expected labels of the kind of y_train, {describe(arrays['y_train'])}, "
+            f"got {describe(arrays['y_test'])}"
+        )
     if test.images.shape[1:] != train.images.shape[1:]:
         raise InputError(
             f"{path}: x_test: expected images of shape {train.images.shape[1:]} as in x_train, "
             f"got {test.images.shape[1:]}"
         )
-    foreign = np.setdiff1d(test.labels, train.labels)
+    foreign = np.setdiff1d(_present(test.labels), _present(train.labels))
     if len(foreign):
         shown = ", ".join(map(str, foreign[:5]))
         raise InputError(

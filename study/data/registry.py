@@ -5,10 +5,15 @@ To add one: write a function `(argument, data_dir) -> Source` and add a line to 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from study.data import cifar, embedded
+from study.data.convert import fit_source
+from study.data.kept import Asked, decoded
+from study.data.listing import list_folder, list_masks
 from study.data.npz import load_npz
+from study.data.own_code import is_own, load_own
 from study.data.tail import is_imbalanced
 from study.data.types import Source
 from study.errors import InputError, unknown
@@ -37,48 +42,82 @@ class SourceEntry:
     """A line of the table: how a source is loaded and how it is cut.
 
     Attributes:
-        load: function of (what follows the colon in the name, folder of downloaded data).
+        load: function of (what follows the colon in the name, how it was asked for).
         cut: defaults of the imbalanced task.
         argument: what has to follow the name after a colon, "" if nothing.
         downloads: whether files may be fetched from the network.
     """
 
-    load: Callable[[str, Path], Source]
+    load: Callable[[str, Asked], Source]
     cut: CutDefaults
     argument: str = ""
     downloads: bool = False
 
 
-NPZ_RATIO = 10.0
+OWN_RATIO = 10.0
 """Default ratio for a user's own data that are not imbalanced by nature."""
+AS_IT_IS = CutDefaults(None, None, None)
+OWN_CODE = "package.module:function"
+
+
+def _arrays(load: Callable[[str, Path], Source]) -> Callable[[str, Asked], Source]:
+    """Return the loader of a source that comes as arrays: (what follows the colon, data directory) → source."""
+    return lambda argument, asked: fit_source(load(argument, asked.data_dir), asked.image_size)
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
 
 SOURCES: dict[str, SourceEntry] = {
-    "digits": SourceEntry(lambda _, __: embedded.digits(), CutDefaults(40, 20, 10.0)),
-    "mnist5k": SourceEntry(lambda _, __: embedded.mnist5k(), CutDefaults(100, 50, 50.0)),
-    "cifar10": SourceEntry(lambda _, folder: cifar.cifar10(folder), CutDefaults(None, 100, 100.0), downloads=True),
-    "cifar100": SourceEntry(lambda _, folder: cifar.cifar100(folder), CutDefaults(None, 20, 100.0), downloads=True),
-    "npz": SourceEntry(lambda path, _: load_npz(Path(path).expanduser()), CutDefaults(None, None, None), "PATH"),
+    "digits": SourceEntry(_arrays(lambda _, __: embedded.digits()), CutDefaults(40, 20, 10.0)),
+    "mnist5k": SourceEntry(_arrays(lambda _, __: embedded.mnist5k()), CutDefaults(100, 50, 50.0)),
+    "cifar10": SourceEntry(
+        _arrays(lambda _, folder: cifar.cifar10(folder)), CutDefaults(None, 100, 100.0), downloads=True
+    ),
+    "cifar100": SourceEntry(
+        _arrays(lambda _, folder: cifar.cifar100(folder)), CutDefaults(None, 20, 100.0), downloads=True
+    ),
+    "npz": SourceEntry(_arrays(lambda path, _: load_npz(_path(path))), AS_IT_IS, "PATH"),
+    "folder": SourceEntry(lambda path, asked: decoded(list_folder(_path(path)), asked), AS_IT_IS, "PATH"),
+    "masks": SourceEntry(lambda path, asked: decoded(list_masks(_path(path)), asked), AS_IT_IS, "PATH"),
 }
 
 
 def source_names() -> tuple[str, ...]:
     """Return the names as a user writes them, with npz:PATH for a file."""
-    return tuple(f"{name}:{entry.argument}" if entry.argument else name for name, entry in SOURCES.items())
+    named = (f"{name}:{entry.argument}" if entry.argument else name for name, entry in SOURCES.items())
+    return (*named, OWN_CODE)
 
 
-def load_source(name: str, data_dir: Path | None = None) -> Source:
-    """Return a data set by its name: digits, mnist5k, cifar10, cifar100 or npz:PATH.
+def load_source(name: str, data_dir: Path | None = None, image_size: int = 0) -> Source:
+    """Return a data set by its name, one of `source_names`.
 
     Args:
         name: the name; PATH is taken relative to the working directory.
-        data_dir: where downloaded data are, or are put; None means `DEFAULT_DATA_DIR`. digits, mnist5k and npz do
-            not need it.
+        data_dir: where downloaded and decoded data are, or are put; None means `DEFAULT_DATA_DIR`. digits, mnist5k,
+            npz and a function do not need it.
+        image_size: height and width that all images get, in pixels; 0: the data's own, or a default (`kept`).
 
     Raises:
         InputError: if the name is unknown, a file cannot be used, or data cannot be fetched.
     """
+    folder = (data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser()
+    asked = Asked(name, folder, image_size)
+    entry = _entry(name)
+    return entry.load(name.partition(":")[2], asked)
+
+
+def _entry(name: str) -> SourceEntry:
+    """Return the line of the table that a name means.
+
+    Raises:
+        InputError: no such line, an argument that is missing, or one too many.
+    """
     kind, colon, argument = name.partition(":")
     entry = SOURCES.get(kind)
+    if entry is None and is_own(name):
+        return SourceEntry(_arrays(lambda _, __: _own(name)), AS_IT_IS)
     if entry is None:
         error = unknown("data set", name, source_names())
         raise InputError(f"{error}\nfor a file of your own write npz:{name}") if name.endswith(".npz") else error
@@ -86,19 +125,26 @@ def load_source(name: str, data_dir: Path | None = None) -> Source:
         raise InputError(f"{kind}: expected {kind}:{entry.argument}, got {name!r}")
     if colon and not entry.argument:
         raise InputError(f"{kind}: expected nothing after the name, got {name!r}")
-    folder = data_dir if data_dir is not None else DEFAULT_DATA_DIR
-    return entry.load(argument, folder.expanduser())
+    return entry
+
+
+def _own(name: str) -> Source:
+    """Return what a user's function gives; a mistyped kind of data has the form of a function, too."""
+    try:
+        return load_own(name)
+    except InputError as error:
+        near = get_close_matches(name.partition(":")[0], SOURCES, n=1, cutoff=0.6)
+        if not near or not isinstance(error.__cause__, ImportError):
+            raise
+        raise InputError(f"{error}\ndid you mean {near[0]}:{name.partition(':')[2]}?") from error
 
 
 def cut_defaults(source: Source) -> CutDefaults:
     """Return how a source is cut for the imbalanced task unless the user says otherwise.
 
-    Data from a file keep their own imbalance if they have one (`is_imbalanced`), else they get ratio `NPZ_RATIO`.
+    A user's own data keep their imbalance if they have one (`is_imbalanced`), else they get ratio `OWN_RATIO`.
     """
-    kind = source.name.partition(":")[0]
-    if kind not in SOURCES:
-        raise unknown("data set", source.name, source_names())
-    cut = SOURCES[kind].cut
+    cut = _entry(source.name).cut
     if cut.ratio is None and not is_imbalanced(source):
-        return CutDefaults(cut.test_per_class, cut.validation_per_class, NPZ_RATIO)
+        return CutDefaults(cut.test_per_class, cut.validation_per_class, OWN_RATIO)
     return cut

@@ -45,7 +45,8 @@ def split_scenes(source: Source, *, split_seed: int, n_train: int, n_validation:
     """
     if source.name not in COMPOSABLE:
         raise InputError(
-            f"scenes: expected digits to compose them of, got {source.name}\nallowed: {', '.join(COMPOSABLE)}"
+            f"segmentation: expected label maps, or digits to compose scenes of, got {source.name}\n"
+            f"allowed: masks:PATH, npz:PATH with maps, {', '.join(COMPOSABLE)}"
         )
     defaults = cut_defaults(source)
     digits = cut_imbalanced(

@@ -88,6 +88,8 @@ def cut_imbalanced(
             it has and how many are needed.
     """
     _check_arguments(split_seed, order_seed, ratio, test_per_class, validation_per_class, n_max)
+    if source.is_map:
+        raise InputError(f"{source.name}: expected one label an image, got label maps\nallowed: --task segmentation")
     sizes = source.train.counts(source.num_classes)
     n_test = [0] * len(sizes) if source.test is not None else _part_sizes(sizes, test_per_class, TEST_SHARE)
     left = [size - test for size, test in zip(sizes, n_test, strict=True)]

@@ -6,15 +6,18 @@ All of them are frozen, checked when they are made, and hold read-only arrays.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.data.kept import Kept
 
 UInt8Array = npt.NDArray[np.uint8]
 Int64Array = npt.NDArray[np.int64]
@@ -157,6 +160,9 @@ class Source:
         classes: the name of each class; label i means classes[i].
         licence: terms as stated by the owner.
         official_corruptions: the folder with the published corrupted versions of `test`, or None.
+        companions: sets from other sources that came with it, to be rejected.
+        kept: where its arrays lie, if they are memory-mapped: then this is what is sent to another process, and not
+            the images. Set by `study.data.kept`; a copy with other images does not have it.
 
     Raises:
         InputError: if a label has no class, a class has no training image, there are fewer than two classes,
@@ -169,6 +175,8 @@ class Source:
     classes: tuple[str, ...]
     licence: str
     official_corruptions: Path | None = None
+    companions: "tuple[OutsideSet, ...]" = ()
+    kept: "Kept | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         check_class_names(self.classes, f"classes of {self.name}", minimum=2)
@@ -184,6 +192,17 @@ class Source:
         empty = [c for c, n in zip(self.classes, self.train.counts(self.num_classes), strict=True) if n == 0]
         if empty:
             raise InputError(f"{self.name}: expected training images of every class, got none of: {', '.join(empty)}")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if self.kept is None:
+            return super().__reduce_ex__(protocol)
+        changed = {"official_corruptions": self.official_corruptions, "companions": self.companions}
+        return self.kept.reopen, (changed,)
+
+    @property
+    def is_map(self) -> bool:
+        """Whether every pixel has a label."""
+        return self.train.labels.ndim == 3
 
     @property
     def shape(self) -> tuple[int, int, int]:

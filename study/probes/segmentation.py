@@ -80,7 +80,7 @@ def rows(matrices: IntArray, classes: Sequence[str], dataset: str = "test") -> l
     """Return the rows of probe "segmentation"; n counts images.
 
     Slice "all": miou, miou_low and miou_high (`bootstrap_miou`), pixel_accuracy, and foreground_iou: the mean without
-    the first class, which is the ground. Slice "class:<name>": iou.
+    the first class, which is the ground; of two classes it comes first. Slice "class:<name>": iou.
 
     Args:
         matrices: (N, C, C), one an image.
@@ -98,6 +98,8 @@ def rows(matrices: IntArray, classes: Sequence[str], dataset: str = "test") -> l
         "pixel_accuracy": pixel_accuracy(whole),
         "foreground_iou": foreground,
     }
+    if len(classes) == 2:
+        values = {"foreground_iou": foreground, **values}
     return [
         *(row("segmentation", dataset, "all", metric, value, n) for metric, value in values.items()),
         *(

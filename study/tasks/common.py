@@ -21,12 +21,15 @@ def kind_of_images(dataset: str) -> str:
 
 
 def recipe_from(recipes: Mapping[str, Mapping[str, Any]]) -> "Callable[[Source], Mapping[str, Any]]":
-    """Return the function that finds a data set's literature recipe: its own, or that of photographs of any size."""
+    """Return the function that finds a data set's literature recipe: its own, or that of its kind of images.
+
+    Grey images get mnist5k's, which mirrors nothing; images with colours that of photographs of any size.
+    """
 
     def recipe(source: "Source") -> Mapping[str, Any]:
         if source.name.startswith("cifar"):
             return recipes["cifar"]
-        return recipes.get(source.name, recipes["photographs"])
+        return recipes.get(source.name, recipes["mnist5k" if source.shape[2] == 1 else "photographs"])
 
     return recipe
 

@@ -1,4 +1,4 @@
-"""Segmentation: a class for every pixel of composed scenes, real digits on real photographs."""
+"""Segmentation: a class for every pixel, of images with label maps or of composed scenes (digits on photographs)."""
 
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def split(source: "Source", config: "StudyConfig", cut: Cut) -> "Splits":
-    """Compose scenes for training, validation and test from disjoint digits and disjoint parts of photographs."""
+    """Cut images with label maps as they are; of digits, compose scenes without shared digits or grounds."""
+    from study.data.maps import cut_maps
     from study.data.scenes import split_scenes
 
+    if source.is_map:
+        return cut_maps(source, split_seed=cut.split_seed)
     return split_scenes(
         source,
         split_seed=cut.split_seed,

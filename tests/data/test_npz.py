@@ -88,7 +88,7 @@ BAD = {
     "small images": ({"x_train": X[:, :7]}, "at least 8x8 pixels, got 7x8"),
     "test of another size": ({"x_test": good()["x_test"][:, :8]}, r"x_test: expected images of shape \(9, 8, 3\)"),
     "grey test": ({"x_test": good()["x_test"][..., 0]}, r"x_test: .*got \(9, 8, 1\)"),
-    "label maps": ({"y_train": X[..., 0]}, r"got label maps uint8 \(12, 9, 8\); maps are data for segmentation"),
+    "label maps": ({"y_train": X[..., 0]}, "name for each of the labels 0 to 255, got 3 names"),
     "one-hot labels": ({"y_train": np.eye(3, dtype=int)[LABELS]}, r"\.argmax\(1\)"),
     "labels in a column": ({"y_train": LABELS[:, None]}, r"use \.ravel\(\)"),
     "one label": ({"y_train": np.array(1)}, r"y_train: expected whole numbers \(12,\), got int64 \(\)"),

@@ -13,7 +13,8 @@ from study.errors import InputError
 
 
 def test_names():
-    assert source_names() == ("digits", "mnist5k", "cifar10", "cifar100", "npz:PATH")
+    own = ("npz:PATH", "folder:PATH", "masks:PATH", "package.module:function")
+    assert source_names() == ("digits", "mnist5k", "cifar10", "cifar100", *own)
     assert [name for name, entry in SOURCES.items() if entry.downloads] == ["cifar10", "cifar100"]
 
 
@@ -56,7 +57,8 @@ def test_a_file_by_name(tmp_path):
     [
         (
             "mnist",
-            "unknown data set: 'mnist'\nknown: cifar10, cifar100, digits, mnist5k, npz:PATH\ndid you mean 'mnist5k'?",
+            "unknown data set: 'mnist'\nknown: cifar10, cifar100, digits, folder:PATH, masks:PATH, mnist5k, npz:PATH, "
+            "package.module:function\ndid you mean 'mnist5k'?",
         ),
         ("my/own.npz", "for a file of your own write npz:my/own.npz"),
         ("npz", "npz: expected npz:PATH, got 'npz'"),

@@ -52,7 +52,7 @@ def test_scenes_are_the_same_in_any_process():
 
 
 def test_only_digits_can_be_composed():
-    with pytest.raises(InputError, match="expected digits"):
+    with pytest.raises(InputError, match="expected label maps, or digits to compose scenes of, got toy"):
         split_scenes(toy_source([20, 20]), split_seed=0, n_train=2, n_validation=1, n_test=1)
 
 

@@ -1,0 +1,62 @@
+"""A user's own function: `package.module:function`, which returns a `Source` or a dict with the keys of npz files.
+
+    def my_images():
+        return {"x_train": images, "y_train": labels, "classes": ["cat", "dog"]}
+
+It is called without arguments, in the process that was started, and nowhere else. A module is imported because the
+user names it, and for no other reason.
+"""
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from study.data.npz import KEYS, source_of
+from study.data.types import Source
+from study.errors import InputError
+
+NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_own(name: str) -> bool:
+    """Say whether a name has the form package.module:function."""
+    return NAME.fullmatch(name) is not None
+
+
+def load_own(name: str) -> Source:
+    """Return what package.module:function gives, under that name.
+
+    Raises:
+        InputError: it cannot be imported, is no function, raises, or returns something else.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"data set {name}: cannot import {module_name!r} ({error}); is its folder on the path?"
+        ) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(
+            f"data set {name}: expected a function {attribute} in {module_name}; it has: {', '.join(known) or 'none'}"
+        )
+    try:
+        made = function()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"data set {name}: {attribute}() raised {type(error).__name__}: {error}") from error
+    if isinstance(made, Source):
+        return replace(made, name=name)
+    if not isinstance(made, Mapping):
+        raise InputError(
+            f"data set {name}: expected {attribute}() to return a Source or a dict with {', '.join(KEYS)}, "
+            f"got {type(made).__name__}"
+        )
+    arrays = {key: np.asarray(value) for key, value in made.items() if key in KEYS and value is not None}
+    return source_of(arrays, [str(key) for key in made], name, name)

@@ -107,7 +107,6 @@ def evaluate(values: argparse.Namespace) -> int:
         InputError: something the user can mend.
     """
     from study import preflight, record, stages, tune
-    from study.data.registry import load_source
     from study.environment import prepare
     from study.run import RunDirectory, locked
 
@@ -119,7 +118,7 @@ def evaluate(values: argparse.Namespace) -> int:
     with locked(run):
         study = run.read_study()
         config = asked_for(StudyConfig.from_dict(study["config"]), values)
-        source = load_source(config.dataset, values.data_dir, config.image_size)
+        source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
         return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "block", "attack"))
@@ -160,7 +159,6 @@ def add_models(values: argparse.Namespace) -> int:
         InputError: something the user can mend.
     """
     from study import foreign, preflight, report
-    from study.data.registry import load_source
     from study.run import RunDirectory, locked
 
     run = RunDirectory(values.run)
@@ -169,7 +167,7 @@ def add_models(values: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))
     with locked(run):
         study = run.read_study()
-        source = load_source(config.dataset, values.data_dir, config.image_size)
+        source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         for model in asked:
             print(f"measuring {model.name} ({model.source})", flush=True)

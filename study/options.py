@@ -38,8 +38,8 @@ class _Format(argparse.RawDescriptionHelpFormatter):
 
 
 DATA_NAMES = (
-    "digits, mnist5k, cifar10, cifar100, folder:PATH (class folders), masks:PATH (images/ and masks/), npz:PATH "
-    "or package.module:function"
+    "digits, mnist5k or a name that `python -m study.data` lists; folder:PATH (class folders), masks:PATH (images/ and "
+    "masks/), npz:PATH or package.module:function"
 )
 MODEL_NAMES = "mlp, small_cnn, resnet20, resnet32, convnext_mini, vit_mini or unet_small"
 """Stated here, as the registry of networks imports torch, and help must not wait for it; a test compares the two."""
@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )
-    what.add_argument("--ood-sets", metavar="npz:PATH", nargs="+", help="outside sets of your own besides")
+    what.add_argument(
+        "--ood-sets", metavar="SET", nargs="+", help="further outside sets: npz:PATH or names as for --dataset"
+    )
 
     much = top.add_argument_group("how much")
     much.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESET_NAMES)} (default: quick)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import Resources, StudyConfig
@@ -66,6 +67,38 @@ def same_data(study: dict[str, Any], source: "Source") -> None:
             f"the data of {source.name} are not those this run began with\n"
             f"expected the fingerprint {before[:16]}…, got {now[:16]}…\nrestore the data, or start a new run"
         )
+
+
+def study_source(config: StudyConfig, data_dir: Path | None) -> "Source":
+    """Return a study's data, and with them the outside sets that it names.
+
+    Raises:
+        InputError: data that cannot be used, or are not there and cannot be fetched.
+    """
+    from study.data.companions import with_companions
+    from study.data.registry import load_source, resolved
+
+    source = load_source(config.dataset, data_dir, config.image_size)
+    return with_companions(source, config.ood_sets, resolved(data_dir))
+
+
+def with_present_sets(config: StudyConfig, data_dir: Path | None) -> StudyConfig:
+    """Return a study with those of its data set's outside sets that are in the data directory, and say which are not.
+
+    They are recorded like those that a user names, so that a resumed run has the same ones.
+    """
+    from study.data.companions import missing, present
+    from study.data.registry import resolved
+    from study.tasks import get_task
+
+    if not get_task(config.task).applies("rejection"):
+        return config
+    more = [name for name in present(config.dataset, resolved(data_dir)) if name not in config.ood_sets]
+    config = replace(config, ood_sets=(*config.ood_sets, *more))
+    left_out = missing(config.dataset, config.ood_sets)
+    if left_out:
+        print(left_out)
+    return config
 
 
 def check(config: StudyConfig, source: "Source") -> None:

@@ -96,6 +96,7 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
 
 
 def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
+    from study.data.companions import missing
     from study.measure import outside
 
     cuts = [splits(config, source, r, final=True) for r in range(config.replicates)]
@@ -125,6 +126,7 @@ def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
             {"name": out.name, "group": out.group, "n": len(out.images), "left_out": list(out.dropped)}
             for out in outside(config, source, 0)
         ],
+        "outside_missing": missing(source.name, config.ood_sets) if get_task(config.task).applies("rejection") else "",
     }
 
 

@@ -59,6 +59,7 @@ def run(request: Request) -> int:
     config = request.config
     if config is None:
         raise InputError("neither --task nor --resume was given")
+    config = preflight.with_present_sets(config, request.data_dir)
     source = _checked(config, request)
     directory = RunDirectory(request.output or record.default_output(config.task, config.dataset))
     preflight.free(directory)
@@ -83,7 +84,8 @@ def run_all(request: Request) -> int:
     folder = (request.resume or request.output or several.default_folder()).resolve()
     if request.resume is None:
         preflight.free(RunDirectory(folder))
-        configs, line = list(request.tasks), command()
+        configs = [preflight.with_present_sets(config, request.data_dir) for config in request.tasks]
+        line = command()
     else:
         studies, line = several.asked(folder)
         configs = [preflight.with_losses(config, request.add_losses) for config in studies]
@@ -139,9 +141,8 @@ def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -
 def _checked(config: "StudyConfig", request: Request) -> "Source":
     """Return the data, once everything that will be done with them was tried."""
     from study import preflight
-    from study.data.registry import load_source
 
-    source = load_source(config.dataset, request.data_dir, config.image_size)
+    source = preflight.study_source(config, request.data_dir)
     preflight.check(config, source)
     return source
 

@@ -41,6 +41,8 @@ def settings_section(view: View) -> Section:
     blocks.append(Facts("Settings", items))
     blocks.append(Facts("Data", _data_items(data)))
     blocks += [table for table in (_splits(data), _outside(data), _margins(study), _probes(study)) if table]
+    if data.get("outside_missing"):
+        blocks.append(Note(f"Not used: {data['outside_missing']}."))
     for title, key in (("Versions", "versions"), ("Seeds", "seeds"), ("Host", "host")):
         if study.get(key):
             blocks.append(Facts(title, [_item(str(name), value) for name, value in dict(study[key]).items()]))
@@ -90,8 +92,12 @@ def _outside(data: Mapping[str, Any]) -> Table | None:
     sets = [dict(row) for row in data.get("outside") or ()]
     if not sets:
         return None
-    rows = [[text_cell(row.get("name")), text_cell(row.get("group")), _number(row.get("n"))] for row in sets]
-    columns = [Column("set"), Column("group"), Column("images", True)]
+    rows = []
+    for row in sets:
+        left_out = ", ".join(map(str, row.get("left_out") or ()))
+        cells = [text_cell(row.get("name")), text_cell(row.get("group")), _number(row.get("n"))]
+        rows.append([*cells, text_cell(left_out, "prose")])
+    columns = [Column("set"), Column("group"), Column("images", True), Column("known classes left out of it")]
     return Table("outside-table", "Sets from outside", columns, rows, pd.DataFrame(sets))
 
 

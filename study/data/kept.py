@@ -103,7 +103,7 @@ def decoded(listing: Listing, asked: Asked, *, default_side: int = 0) -> Source:
     Raises:
         InputError: files that cannot be used, by name; classes that have no image; a folder that cannot be written to.
     """
-    folder = asked.data_dir.resolve() / FOLDER / _key(listing, asked.image_size, default_side)
+    folder = asked.data_dir / FOLDER / _key(listing, asked.image_size, default_side)
     found = _open(folder, asked, check=True)
     if found is not None:
         return found

@@ -153,12 +153,12 @@ def _classified(folder: Path, classes: tuple[str, ...]) -> Part:
     for name in classes:
         before = len(files)
         if (folder / name).is_dir():
-            files += _images_under(folder / name)
+            files += list_images(folder / name)
         counts.append(len(files) - before)
     return Part(tuple(files), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
 
 
-def _images_under(folder: Path) -> Iterator[str]:
+def list_images(folder: Path) -> Iterator[str]:
     """Yield the paths of all images in a folder and the folders in it, in the order of their names."""
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -174,7 +174,7 @@ def _masked(folder: Path) -> Part:
         if not (folder / kind).is_dir():
             raise InputError(f"{folder}: expected the folders {IMAGES} and {MASKS}, got no {kind}")
         by_name: dict[str, str] = {}
-        for path in _images_under(folder / kind):
+        for path in list_images(folder / kind):
             name = os.path.splitext(os.path.relpath(path, folder / kind))[0]
             if name in by_name:
                 raise InputError(f"{folder / kind}: expected one file a name, got {by_name[name]} and {path}")

@@ -9,6 +9,7 @@
     randomised_phases  unrecognisable  test images with random Fourier phases
     digits | mnist5k   shifted-known   digits from another source, for data of digits: to recognise, not to reject
     npz:NAME           user            a user's file, without the classes that the model knows
+    a data set's name  near, far, user a set of the catalogue, the same way; the group that the source's entry says
 
 Every set has its own random stream, of (its name, seed): it does not depend on which other sets are made.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from study.data import embedded, unrecognisable
+from study.data.companions import overlapping
 from study.data.convert import to_channels, to_shape, to_size
 from study.data.letters import LETTERS, render_letters
 from study.data.npz import class_names, image_array, label_array, read_archive
@@ -43,7 +45,8 @@ def outside_sets(
         splits: how it was cut; two sets are made of test images, at most one image of each.
         seed: whole number of at least 0; the same images in any process.
         n: images in each set, at least 1; fewer where there are not so many.
-        extra: a user's own sets, "npz:PATH", with keys x_test, [y_test], [classes] or x_train, [y_train], [classes];
+        extra: sets of the catalogue by name, which have to be among the source's companions; and a user's own sets,
+            "npz:PATH", with keys x_test, [y_test], [classes] or x_train, [y_train], [classes];
             x_test is taken if there are both. Images of another shape are converted (`convert.to_shape`). Classes
             with the name of a known class are left out and listed in `OutsideSet.dropped`. Without the key classes
             nothing can be said about an overlap and all images are taken as one class named after the file.
@@ -61,7 +64,7 @@ def outside_sets(
         ),
         *_unrecognisable(source, splits, seed, n),
         *_shifted_known(source, seed, n),
-        *(_user_set(name, source, seed, n) for name in extra),
+        *(_user_set(name, source, seed, n) if ":" in name else _companion(name, source, seed, n) for name in extra),
     ]
     names = [made.name for made in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -82,7 +85,7 @@ def digit_of(name: str) -> int | None:
 def same_class(name: str) -> str:
     """Return a form that is equal for two names of one class: lower case, digits as a numeral."""
     digit = digit_of(name)
-    return name.strip().casefold() if digit is None else str(digit)
+    return name.strip().casefold().replace("_", " ") if digit is None else str(digit)
 
 
 def _generator(name: str, seed: int) -> np.random.Generator:
@@ -187,8 +190,22 @@ def _user_set(name: str, source: Source, seed: int, n: int) -> OutsideSet:
     )
 
 
+def _companion(name: str, source: Source, seed: int, n: int) -> OutsideSet:
+    """Return n images of a set that came with the source, without classes that the source has."""
+    pool = next((pool for pool in source.companions if pool.name == name), None)
+    if pool is None or pool.labels is None:
+        known = ", ".join(pool.name for pool in source.companions)
+        raise InputError(f"outside set: expected npz:PATH or one of: {known or 'none'}; got {name!r}")
+    shows_known = overlapping(source.name, name)
+    usable, labels, kept, dropped = _without_known(
+        name, len(pool), pool.labels, pool.class_names, (*source.classes, *shows_known)
+    )
+    chosen = _generator(name, seed).permutation(usable)[:n]
+    return OutsideSet(name, pool.group, pool.images[chosen], kept, None if labels is None else labels[chosen], dropped)
+
+
 def _without_known(
-    path: Path, count: int, labels: Int64Array | None, names: tuple[str, ...], known: tuple[str, ...]
+    path: Path | str, count: int, labels: Int64Array | None, names: tuple[str, ...], known: tuple[str, ...]
 ) -> tuple[Int64Array, Int64Array | None, tuple[str, ...], tuple[str, ...]]:
     """Leave out classes that are known.
 

@@ -1,6 +1,7 @@
 """The data sets by name, and how each is cut for the imbalanced task.
 
-To add one: write a function `(argument, data_dir) -> Source` and add a line to `SOURCES`.
+To add one that torchvision has: a line in `catalogue.CATALOGUE`. Any other: a function `(argument, asked) -> Source`
+and a line in `SOURCES`.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from study.data import cifar, embedded
+from study.data import embedded
+from study.data.adapters import load_named
+from study.data.catalogue import CATALOGUE
 from study.data.convert import fit_source
 from study.data.kept import Asked, decoded
 from study.data.listing import list_folder, list_masks
@@ -72,12 +75,14 @@ def _path(text: str) -> Path:
 SOURCES: dict[str, SourceEntry] = {
     "digits": SourceEntry(_arrays(lambda _, __: embedded.digits()), CutDefaults(40, 20, 10.0)),
     "mnist5k": SourceEntry(_arrays(lambda _, __: embedded.mnist5k()), CutDefaults(100, 50, 50.0)),
-    "cifar10": SourceEntry(
-        _arrays(lambda _, folder: cifar.cifar10(folder)), CutDefaults(None, 100, 100.0), downloads=True
-    ),
-    "cifar100": SourceEntry(
-        _arrays(lambda _, folder: cifar.cifar100(folder)), CutDefaults(None, 20, 100.0), downloads=True
-    ),
+    **{
+        name: SourceEntry(
+            lambda _, asked: load_named(asked),
+            CutDefaults(None, entry.validation, entry.ratio),
+            downloads=bool(entry.files),
+        )
+        for name, entry in CATALOGUE.items()
+    },
     "npz": SourceEntry(_arrays(lambda path, _: load_npz(_path(path))), AS_IT_IS, "PATH"),
     "folder": SourceEntry(lambda path, asked: decoded(list_folder(_path(path)), asked), AS_IT_IS, "PATH"),
     "masks": SourceEntry(lambda path, asked: decoded(list_masks(_path(path)), asked), AS_IT_IS, "PATH"),
@@ -88,6 +93,11 @@ def source_names() -> tuple[str, ...]:
     """Return the names as a user writes them, with npz:PATH for a file."""
     named = (f"{name}:{entry.argument}" if entry.argument else name for name, entry in SOURCES.items())
     return (*named, OWN_CODE)
+
+
+def resolved(data_dir: Path | None) -> Path:
+    """Return where downloaded and decoded data are: the folder that was given, or `DEFAULT_DATA_DIR`."""
+    return (data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser().resolve()
 
 
 def load_source(name: str, data_dir: Path | None = None, image_size: int = 0) -> Source:
@@ -102,8 +112,7 @@ def load_source(name: str, data_dir: Path | None = None, image_size: int = 0) ->
     Raises:
         InputError: if the name is unknown, a file cannot be used, or data cannot be fetched.
     """
-    folder = (data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser()
-    asked = Asked(name, folder, image_size)
+    asked = Asked(name, resolved(data_dir), image_size)
     entry = _entry(name)
     return entry.load(name.partition(":")[2], asked)
 

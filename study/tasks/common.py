@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from study.data.catalogue import CATALOGUE
 from study.tasks.types import YES, Applies, Cut
 
 if TYPE_CHECKING:
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
     from study.config import StudyConfig
     from study.data.types import Source, Splits
 
-DIGITS = ("digits", "mnist5k")
-"""Data sets of digits; all others are taken for natural images where radii of attacks are chosen."""
+DIGITS = ("digits", "mnist5k", *(name for name, entry in CATALOGUE.items() if entry.radii == "digits"))
+"""Data sets of light characters or clothes on black; all others are taken for natural images where radii of attacks are
+chosen."""
 
 
 def kind_of_images(dataset: str) -> str:
@@ -23,13 +25,15 @@ def kind_of_images(dataset: str) -> str:
 def recipe_from(recipes: Mapping[str, Mapping[str, Any]]) -> "Callable[[Source], Mapping[str, Any]]":
     """Return the function that finds a data set's literature recipe: its own, or that of its kind of images.
 
-    Grey images get mnist5k's, which mirrors nothing; images with colours that of photographs of any size.
+    Grey images, and those whose mirror image shows something else, get mnist5k's, which mirrors nothing.
     """
 
     def recipe(source: "Source") -> Mapping[str, Any]:
         if source.name.startswith("cifar"):
             return recipes["cifar"]
-        return recipes.get(source.name, recipes["mnist5k" if source.shape[2] == 1 else "photographs"])
+        entry = CATALOGUE.get(source.name)
+        mirrored = source.shape[2] == 3 and (entry is None or entry.mirrored)
+        return recipes.get(source.name, recipes["photographs" if mirrored else "mnist5k"])
 
     return recipe
 

@@ -357,7 +357,7 @@ def test_a_users_set_that_cannot_be_used(tmp_path, change, message):
 
 def test_wrong_names_of_users_sets(tmp_path):
     source = toy_source([30, 30], names=["cat", "dog"])
-    with pytest.raises(InputError, match="expected npz:PATH, got 'svhn'"):
+    with pytest.raises(InputError, match="expected npz:PATH or one of: none; got 'svhn'"):
         toy_sets(source, extra=["svhn"])
     with pytest.raises(InputError, match="no such file"):
         toy_sets(source, extra=[f"npz:{tmp_path / 'none.npz'}"])

@@ -121,6 +121,7 @@ def _key(listing: Listing, image_size: int, default_side: int) -> str:
     digest = hashlib.sha256(
         repr((VERSION, image_size, default_side, listing.classes, sorted((listing.meaning or {}).items()))).encode()
     )
+    above = f"{listing.root}{os.sep}"
     for part in (listing.train, listing.test):
         digest.update(b"part")
         if part is None:
@@ -128,7 +129,7 @@ def _key(listing: Listing, image_size: int, default_side: int) -> str:
         for files in (part.images, part.maps or ()):
             for path in files:
                 about = os.stat(path)
-                digest.update(os.fsencode(os.path.relpath(path, listing.root)))
+                digest.update(os.fsencode(path.removeprefix(above)))
                 digest.update(f"/{about.st_size}/{about.st_mtime_ns}/".encode())
         if part.labels is not None:
             digest.update(part.labels.astype("<i8").data)

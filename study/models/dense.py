@@ -67,7 +67,10 @@ def unet_small_body(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
         InputError: sides that are not multiples of 8.
     """
     if shape[0] % MULTIPLE or shape[1] % MULTIPLE:
-        raise InputError(f"unet_small: expected sides that are multiples of {MULTIPLE}, given {shape[0]} x {shape[1]}")
+        raise InputError(
+            f"unet_small: expected sides that are multiples of {MULTIPLE}, given {shape[0]} x {shape[1]}; "
+            f"--image-size resizes the images"
+        )
     return SmallUNet(shape[2]), FEATURES
 
 

@@ -10,6 +10,8 @@ from dashboards.figures import continual, corruption, dynamics, segmentation, tr
 from dashboards.pages import sections_of
 from dashboards.sections.definitions import definitions_section
 from dashboards.sections.methods import methods_section
+from dashboards.sections.segmentation import segmentation_section
+from dashboards.sections.settings import settings_section
 
 
 def rows(probe, *entries, metric="accuracy"):
@@ -159,3 +161,34 @@ def test_the_method_note_follows_the_task(view):
     titles = {block.title for block in definitions_section(view).blocks if isinstance(block, Facts)}
     assert {"Comparison", "Losses", "Rejection", "Attacks", "Calibration"} <= titles
     assert not {"Segmentation", "Continual learning", "Corruptions"} & titles
+
+
+def test_two_classes_report_the_foreground_first(view):
+    found = pd.concat(
+        [
+            rows("segmentation", ("ce", 0, "all", 0.5), metric="miou"),
+            rows("segmentation", ("ce", 0, "all", 0.2), metric="foreground_iou"),
+            rows("segmentation", ("ce", 0, "class:crack", 0.2), metric="iou"),
+        ]
+    )
+
+    def titles(classes):
+        study = {**view.study, "data": {**view.data, "classes": classes}}
+        run = dataclasses.replace(view.run, study=study, evaluation=found)
+        section = segmentation_section(dataclasses.replace(view, run=run, losses=("ce",)))
+        return [column.title for column in section.blocks[-1].columns]
+
+    two, three = titles(["ground", "crack"]), titles(["ground", "crack", "car"])
+    assert sorted(two) == sorted(three)
+    assert ["foreground" in title for title in two[1:4]].index(True) == 0
+    assert ["foreground" in title for title in three[1:4]].index(True) == 1
+
+
+def test_outside_sets_name_what_was_left_out_and_what_was_not_there(view):
+    sets = [{"name": "svhn", "group": "far", "n": 5, "left_out": ["0", "1"]}]
+    data = {**view.data, "outside": sets, "outside_missing": "far: dtd"}
+    run = dataclasses.replace(view.run, study={**view.study, "data": data})
+    blocks = settings_section(dataclasses.replace(view, run=run)).blocks
+    (table,) = [block for block in blocks if getattr(block, "key", "") == "outside-table"]
+    assert [cell.text for cell in table.rows[0]] == ["svhn", "far", "5", "0, 1"]
+    assert "Not used: far: dtd." in [getattr(block, "text", "") for block in blocks]

@@ -59,3 +59,9 @@ def test_errors():
         confusions(predicted[:2], truth, 4)
     with pytest.raises(InputError, match="labels: expected classes 0 to 2"):
         confusions(np.zeros_like(truth), truth, 3)
+
+
+def test_the_foreground_comes_first_where_there_are_two_classes():
+    metrics = [row["metric"] for row in rows(confusions(*maps(classes=2), 2), ("ground", "crack"))]
+    assert metrics[0] == "foreground_iou"
+    assert rows(confusions(*maps(), 4), tuple("abcd"))[0]["metric"] == "miou"

@@ -62,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--task", metavar="TASK", help=f"one of: {', '.join(TASKS)}, {ALL}")
     what.add_argument("--dataset", metavar="NAME", help=f"{DATA_NAMES} ({preset})")
     what.add_argument(
-        "--image-size", metavar="N", type=int, help="height and width in pixels (default: the data's own)"
+        "--image-size",
+        metavar="N",
+        type=int,
+        help="height and width in pixels (default: the data's own; images of mixed sizes, or above 256 pixels: 64, "
+        "with label maps 128)",
     )
     what.add_argument("--model", metavar="NAME", help=f"{MODEL_NAMES} ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")

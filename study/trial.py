@@ -56,6 +56,8 @@ class Training:
 
 
 _SPLITS: dict[tuple[Any, ...], "Splits"] = {}
+KEPT_BYTES = 10**9
+"""So much of the images that were cut stays in a process; of more, what was not asked for longest goes."""
 
 
 FINAL_STAGES = ("confirm", "evaluate", "block", "attack")
@@ -63,7 +65,7 @@ FINAL_STAGES = ("confirm", "evaluate", "block", "attack")
 
 
 def splits(config: StudyConfig, source: "Source", replicate: int, *, final: bool) -> "Splits":
-    """Return a replicate's training, validation and test images; cut once per process.
+    """Return a replicate's training, validation and test images; kept in the process, see `KEPT_BYTES`.
 
     Args:
         config: the study.
@@ -73,9 +75,16 @@ def splits(config: StudyConfig, source: "Source", replicate: int, *, final: bool
     """
     cut = Cut(derive(config.seed, "split", replicate), derive(config.seed, "order", replicate), final)
     key = (source.fingerprint(), replace(config, losses=("ce",), methods=()), cut)
-    if key not in _SPLITS:
-        _SPLITS[key] = get_task(config.task).split(source, config, cut)
+    found = _SPLITS.pop(key, None)
+    while _SPLITS and sum(_size(other) for other in _SPLITS.values()) > KEPT_BYTES:
+        del _SPLITS[next(iter(_SPLITS))]
+    _SPLITS[key] = get_task(config.task).split(source, config, cut) if found is None else found
     return _SPLITS[key]
+
+
+def _size(data: "Splits") -> int:
+    """Return the bytes of a cut's training and validation images and labels."""
+    return sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))
 
 
 def splits_of(key: Key, config: StudyConfig, source: "Source") -> "Splits":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def load_named(asked: Asked) -> Source:
         raise InputError(f"{asked.name}: its files in {data_dir} are not as expected: {_line(error)}") from error
 
 
-_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, AssertionError, TypeError, IndexError)
+_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, AssertionError, IndexError, PickleError)
 """What torchvision's classes raise for files that are missing, damaged or others."""
 
 

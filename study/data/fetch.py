@@ -227,7 +227,10 @@ def unpack(file: File, folder: Path) -> None:
     """
     if not file.unpack:
         return
-    beside = Path(tempfile.mkdtemp(dir=folder, prefix=".unpack."))
+    prefix = f".{file.name}."
+    for leftover in folder.glob(f"{prefix}*"):  # of an attempt that was killed: the caller holds the file's lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
     try:
         _extract(folder / file.name, file.unpack, beside)
         for inner in file.inner:

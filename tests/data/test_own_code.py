@@ -48,3 +48,9 @@ def test_a_dict_and_a_source():
 def test_what_cannot_be_used(name, message):
     with pytest.raises(InputError, match=message):
         load_source(name)
+
+
+def test_the_example_is_data():
+    source = load_source("examples.own_data:stripes")
+    assert (source.shape, source.train.counts(3)) == ((16, 16, 1), (200, 200, 100))
+    assert cut_defaults(source).ratio is None  # imbalanced as it is

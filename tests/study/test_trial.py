@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from study import trial
 from study.data.embedded import digits
 from study.data.types import Images
 from study.methods import Running
@@ -27,6 +28,20 @@ def test_images_are_normalised_by_the_training_part_alone():
     shares = data.train.images / 255
     normalised = {tuple(value.flatten().tolist()) for value in expected.values() if value.numel() == 1}
     assert (pytest.approx(shares.mean(), rel=1e-5),) in [(value,) for (value,) in normalised]
+
+
+def test_of_large_data_only_the_last_cuts_stay(monkeypatch):
+    monkeypatch.setattr(trial, "_SPLITS", {})
+    first = splits(STUDY, digits(), 0, final=False)
+    assert splits(STUDY, digits(), 1, final=False) is not first
+    assert splits(STUDY, digits(), 0, final=False) is first
+    monkeypatch.setattr(trial, "KEPT_BYTES", 1)
+    assert splits(STUDY, digits(), 0, final=False) is first  # what is asked for never goes
+    assert len(trial._SPLITS) == 1
+    again = splits(STUDY, digits(), 1, final=False)
+    assert len(trial._SPLITS) == 1
+    assert np.array_equal(splits(STUDY, digits(), 0, final=False).train.images, first.train.images)
+    assert not np.array_equal(again.train.images, first.train.images)
 
 
 def test_the_objective_is_the_validation_metric_of_the_last_epoch(monkeypatch):

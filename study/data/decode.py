@@ -10,7 +10,10 @@ A JPEG much larger than what is wanted is decoded at a half, a quarter or an eig
 twice the wanted one.
 """
 
-from collections.abc import Mapping
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,11 +76,8 @@ def read_image(path: str | Path, size: tuple[int, int], channels: int) -> UInt8A
     height, width = size
     with _opened(path) as image:
         _check_mode(image)
-        try:
-            image.draft(None, (2 * max(size), 2 * max(size)))
-            upright = _plain(ImageOps.exif_transpose(image), channels)
-        except _BROKEN as error:
-            raise UnreadableError(_reason(error)) from error
+        image.draft(None, (2 * max(size), 2 * max(size)))
+        upright = _plain(ImageOps.exif_transpose(image), channels)
         box = cover_box(upright.height, upright.width, size)
         resized = upright.resize((width, height), Image.Resampling.BILINEAR, box=box)
         return np.asarray(resized, dtype=np.uint8).reshape(height, width, channels)
@@ -107,10 +107,7 @@ def read_map(
             raise UnreadableError(
                 f"expected a label map of its image's size, {full[0]}x{full[1]}, got {image.height}x{image.width}"
             )
-        try:
-            resized = image.resize((width, height), Image.Resampling.NEAREST, box=cover_box(*full, size))
-        except _BROKEN as error:
-            raise UnreadableError(_reason(error)) from error
+        resized = image.resize((width, height), Image.Resampling.NEAREST, box=cover_box(*full, size))
         labels = np.array(resized, dtype=np.int64)
     named = _named(labels, {MAP_IGNORED: IGNORED} if meaning is None else meaning, strict=meaning is not None)
     if (named == IGNORED).all():
@@ -126,13 +123,30 @@ def cover_box(height: int, width: int, size: tuple[int, int]) -> tuple[float, fl
     return left, top, left + columns, top + rows
 
 
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, ArithmeticError, IndexError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What Pillow raises for damaged files."""
 
 
-def _opened(path: str | Path) -> Image.Image:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Give the image in a file; whatever goes wrong with it is an UnreadableError."""
     try:
-        return Image.open(path)
+        with Image.open(path) as image:
+            yield image
+    except UnreadableError:
+        raise
     except _BROKEN as error:
         raise UnreadableError(_reason(error)) from error
 
@@ -150,7 +164,7 @@ def _turned(image: Image.Image) -> bool:
         return False
     try:
         return int(image.getexif().get(ORIENTATION, 1)) >= 5
-    except (*_BROKEN, TypeError):
+    except _BROKEN:
         return False
 
 

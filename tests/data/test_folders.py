@@ -163,6 +163,27 @@ def test_damaged_files_are_named(tmp_path, content):
     assert [path.name for path in (tmp_path / "data" / "decoded").iterdir() if path.is_dir()] == []
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of some damage and goes on
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp", "bmp", "ppm"])
+def test_any_damage_is_named_or_harmless(tmp_path, kind):
+    exif = {"exif": Image.Exif()} if kind in ("png", "jpeg", "webp") else {}
+    if exif:
+        exif["exif"][0x0112], exif["exif"][0x010E] = 6, "a street"
+    whole = save(tmp_path / f"a.{kind}", picture(20, 28), **exif).read_bytes()
+    generator, refused = np.random.default_rng(0), 0
+    for trial in range(60):
+        damaged = bytearray(whole[: generator.integers(len(whole))] if trial % 3 == 0 else whole)
+        for _ in range(trial % 5 if damaged else 0):
+            damaged[generator.integers(min(len(damaged), 300))] ^= 1 << int(generator.integers(8))
+        (tmp_path / "damaged").write_bytes(damaged)
+        try:
+            read_header(tmp_path / "damaged")
+            read_image(tmp_path / "damaged", (8, 8), 3)
+        except UnreadableError:
+            refused += 1
+    assert refused > 10
+
+
 def test_only_the_first_damaged_files_are_listed(tmp_path):
     root = folder_of(tmp_path / "own", (("a", 9), ("b", 1)))
     for i in range(9):

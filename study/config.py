@@ -69,6 +69,8 @@ class StudyConfig:
     """Training scenes of segmentation; half as many for test, a quarter for validation."""
     image_size: int = 0
     """Height and width in pixels that all images get; 0: the data's own, or what the data set's kind has for it."""
+    resplit: bool = False
+    """Official test images join the others, and every replicate cuts its own test part."""
     planned_seconds: float | None = None
     """If a first training takes far longer than this, the trials are lowered for all losses alike."""
 

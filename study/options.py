@@ -68,6 +68,12 @@ def parser() -> argparse.ArgumentParser:
         help="height and width in pixels (default: the data's own; images of mixed sizes, or above 256 pixels: 64, "
         "with label maps 128)",
     )
+    what.add_argument(
+        "--resplit",
+        action="store_const",
+        const=True,
+        help="every replicate cuts its own test part",
+    )
     what.add_argument("--model", metavar="NAME", help=f"{MODEL_NAMES} ({preset})")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
     what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
@@ -119,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
 SCIENCE = (
     "dataset",
     "image_size",
+    "resplit",
     "model",
     "losses",
     "methods",

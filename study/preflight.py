@@ -79,6 +79,8 @@ def study_source(config: StudyConfig, data_dir: Path | None) -> "Source":
     from study.data.registry import load_source, resolved
 
     source = load_source(config.dataset, data_dir, config.image_size)
+    if config.resplit:
+        source = source.joined()
     return with_companions(source, config.ood_sets, resolved(data_dir))
 
 

@@ -210,6 +210,19 @@ class Source:
         _, height, width, channels = self.train.images.shape
         return height, width, channels
 
+    def joined(self) -> "Source":
+        """Return the source without an official test set: its images come after the others.
+
+        Raises:
+            InputError: there is none to join.
+        """
+        if self.test is None:
+            raise InputError(f"{self.name}: has no official test images that could be cut anew\nleave out --resplit")
+        images, labels = (
+            np.concatenate([getattr(part, name) for part in (self.train, self.test)]) for name in ("images", "labels")
+        )
+        return Source(self.name, Images(images, labels), None, self.classes, self.licence)
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""

@@ -151,3 +151,16 @@ def test_outside_sets_refuse_what_does_not_fit(change, message):
     assert not made.images.flags.writeable
     with pytest.raises(InputError, match=message):
         OutsideSet(**{**good, **change})
+
+
+def test_joined_images_keep_their_labels_and_have_no_test_part():
+    train, test = numbered([0, 1, 1]), Images(np.full((2, *numbered([0]).images.shape[1:]), 77, np.uint8), labels(1, 0))
+    source = Source("toy", train, test, ("a", "b"), "none")
+    whole = source.joined()
+    assert whole.test is None
+    assert whole.train.labels.tolist() == [0, 1, 1, 1, 0]
+    assert np.array_equal(whole.train.images[:3], train.images)
+    assert (whole.train.images[3:] == 77).all()
+    assert whole.fingerprint() != source.fingerprint()
+    with pytest.raises(InputError, match="leave out --resplit"):
+        whole.joined()

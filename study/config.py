@@ -71,6 +71,12 @@ class StudyConfig:
     """Height and width in pixels that all images get; 0: the data's own, or what the data set's kind has for it."""
     resplit: bool = False
     """Official test images join the others, and every replicate cuts its own test part."""
+    weights: str | None = None
+    """File of the weights that every training begins with; None: new ones."""
+    weights_sha256: str = ""
+    """Fingerprint of that file."""
+    freeze_body: bool = False
+    """Whether the head alone is trained."""
     planned_seconds: float | None = None
     """If a first training takes far longer than this, the trials are lowered for all losses alike."""
 
@@ -100,6 +106,8 @@ class StudyConfig:
         _at_least("--attack-points", self.attack_points, 0)
         _at_least("--image-size", self.image_size, 8 if self.image_size else 0)
         self._check_task()
+        if self.freeze_body and self.weights is None:
+            raise InputError("--freeze-body keeps the body of given weights\nallowed: --weights PATH with it")
         if self.imbalance_ratio is not None:
             _at_least("--imbalance-ratio", self.imbalance_ratio, 1)
         for name in ("losses", "methods", "ood_sets"):

@@ -8,7 +8,7 @@ from study.config import StudyConfig
 from study.run import Key, RunDirectory
 from study.spaces import loss_space
 from study.tasks import get_task
-from study.trial import build_network, pixels, splits
+from study.trial import pixels, splits, start_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +68,10 @@ def _stepper(
     loss = (
         get_loss(name).build(data.class_counts, **loss_space(name).literature(len(data.classes)), **shared).to(device)
     )
-    network = build_network(config, data, name, seed=0).to(device).train()
+    network = start_network(config, data, name, seed=0).to(device).train()
     target = torch.tensor(data.train.labels[:batch]).to(device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9, nesterov=True)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=1e-6, momentum=0.9, nesterov=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

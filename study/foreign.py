@@ -4,7 +4,7 @@
                               "test", "validation", "near:NAME", "far:NAME", "unrecognisable:NAME", "user:NAME", or
                               "shifted-known:NAME" (known classes from elsewhere, with labels); optional: classes (C,),
                               class_counts (C,), the training images of each class. Without `sets` all is "test".
-    weights.pt                a state dict of one of the study's networks, loaded strictly
+    weights.pt                a state dict of one of the study's networks, loaded strictly (`study.models.weights`)
     package.module:function   called without arguments; returns a torch.nn.Module from float images (N, channels, H, W)
                               in [0, 1] to logits (N, C)
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 FOREIGN = "foreign"
 """Method and arm of a foreign model's cells; the loss is its name."""
 OUTSIDE = ("near", "far", "unrecognisable", "user", SHIFTED)
-FROM_STUDY = ("mean", "std")
-"""Buffers of the normalising layer, taken from this data set where weights do not bring them."""
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -155,33 +153,13 @@ def _attacks(
 
 def _from_weights(path: Path, network: str, config: StudyConfig, source: "Source") -> "torch.nn.Module":
     """Return a network of the study with foreign weights; only the normalising layer may be left to this data set."""
-    import torch
-
-    from study.models.registry import MODELS
+    from study.models import MODELS, weights
 
     if network not in MODELS:
         raise unknown("--model", network, MODELS)
-    if not path.is_file():
-        raise InputError(f"--add: no such file: {path}")
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever torch trips over in a file that is none of its own
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: expected weights that torch.load(weights_only=True) reads, got: {reason}") from error
-    weights = saved.get("weights", saved) if isinstance(saved, dict) else saved
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise InputError(f"{path}: expected a state dict (name → tensor), got {type(weights).__name__}")
-    data = splits(config, source, 0, final=True)
-    model = build_network(replace(config, model=network), data, "ce", seed=0)
-    own = model.state_dict()
-    missing = [name for name in own if name not in weights and name.rpartition(".")[2] not in FROM_STUDY]
-    strange = [name for name in weights if name not in own]
-    shapes = [name for name in weights if name in own and own[name].shape != weights[name].shape]
-    for what, names in (("lack", missing), ("have besides", strange), ("have in another shape", shapes)):
-        if names:
-            some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            raise InputError(f"{path}: not the weights of {network} for these data: they {what} {some}")
-    model.load_state_dict({**own, **weights})
+    given = weights.read(path)
+    model = build_network(replace(config, model=network), splits(config, source, 0, final=True), "ce", seed=0)
+    weights.load(model, network, given, path)
     return model
 
 

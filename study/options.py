@@ -1,6 +1,7 @@
 """The command line of `python -m study.tune`: one table of options, and from it a study and what it runs on."""
 
 import argparse
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 from search_spaces.presets import CORE
 from study.config import ATTACK_MODES, PRESET_NAMES, Resources, StudyConfig
 from study.errors import InputError, unknown
+from study.models import MODELS
 from study.tasks import ALL, TASKS, get_task
 from study.tasks.common import kind_of_images
 
@@ -41,8 +43,6 @@ DATA_NAMES = (
     "digits, mnist5k or a name that `python -m study.data` lists; folder:PATH (class folders), masks:PATH (images/ and "
     "masks/), npz:PATH or package.module:function"
 )
-MODEL_NAMES = "mlp, small_cnn, resnet20, resnet32, convnext_mini, vit_mini or unet_small"
-"""Stated here, as the registry of networks imports torch, and help must not wait for it; a test compares the two."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
         const=True,
         help="every replicate cuts its own test part",
     )
-    what.add_argument("--model", metavar="NAME", help=f"{MODEL_NAMES} ({preset})")
+    what.add_argument("--model", metavar="NAME", help=f"{', '.join(MODELS)} ({preset})")
+    what.add_argument("--weights", metavar="PATH", help="weights that every training begins with (default: new ones)")
+    what.add_argument("--freeze-body", action="store_true", default=None, help="with --weights: train the head alone")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
     what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
     what.add_argument(
@@ -127,6 +129,8 @@ SCIENCE = (
     "image_size",
     "resplit",
     "model",
+    "weights",
+    "freeze_body",
     "losses",
     "methods",
     "imbalance_ratio",
@@ -223,9 +227,11 @@ def all_tasks(given: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
     Raises:
         InputError: an option that only a single task can have, or a value that is not allowed.
     """
-    for name in ("methods", "objective"):
+    for name in ("methods", "objective", "weights", "freeze_body"):
         if name in given:
-            raise InputError(f"--{name} belongs to one task, got --task {ALL}\nallowed: one of {', '.join(TASKS)}")
+            raise InputError(
+                f"--{name.replace('_', '-')} belongs to one task, got --task {ALL}\nallowed: one of {', '.join(TASKS)}"
+            )
     values = dict(given) if given.get("preset") == "smoke" else {"losses": CORE, **given}
     dense = {name: value for name, value in values.items() if name != "model"}
     return tuple(study_config({**(dense if task.dense else values), "task": task.name}) for task in TASKS.values())
@@ -242,6 +248,19 @@ def attack_points(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--attack-points: expected a whole number ≥ 1 or all, got {text!r}")
     return int(text)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a file of weights.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"--weights: no file that can be read: {path} ({error.strerror})") from error
 
 
 def study_config(given: Mapping[str, Any]) -> StudyConfig:
@@ -268,6 +287,9 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
         **task.presets[preset],
     }
     values = {**defaults, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in SCIENCE}}
+    if "weights" in values:
+        path = Path(values["weights"]).resolve()
+        values.update(weights=str(path), weights_sha256=fingerprint(path))
     if isinstance(values["eps"], Mapping):
         values["eps"] = values["eps"][kind_of_images(values["dataset"])]
     if {"trials", "epochs", "model", "dataset", "image_size"} & set(given):

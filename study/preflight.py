@@ -109,6 +109,7 @@ def check(config: StudyConfig, source: "Source") -> None:
     Raises:
         InputError: the first thing that would fail later.
     """
+    from study import finetuning
     from study.measure import outside
     from study.models.registry import MODELS
     from study.tasks import get_task
@@ -140,6 +141,9 @@ def check(config: StudyConfig, source: "Source") -> None:
             f"--epochs: {config.epochs} leaves nothing after the recipe's {recipe['warmup_epochs']} warm-up epochs\n"
             f"allowed: at least {recipe['warmup_epochs'] + 1}"
         )
+    about = finetuning.describe(config, source)
+    if about is not None:
+        print(finetuning.said(about))
     for method, loss in config.pairs:
         check_loss(config, source, method, loss)
 
@@ -156,7 +160,7 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
     from study.data.types import IGNORED
     from study.spaces import distributions, loss_space
     from study.tasks import get_task
-    from study.trial import build_network, pixels, splits
+    from study.trial import pixels, splits, start_network
 
     data = splits(config, source, 0, final=False)
     shared = {"ignore_index": IGNORED} if get_task(config.task).dense else {}
@@ -172,7 +176,7 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         if ":" not in name:
             raise
         raise InputError(f"loss {name}: {type(error).__name__}: {error}") from error
-    network = build_network(config, data, name, seed=0)
+    network = start_network(config, data, name, seed=0)
     images = pixels(data.train.images[:8])
     target = torch.tensor(data.train.labels[:8])
     builtin = ":" not in name
@@ -238,14 +242,14 @@ def _measure(config: StudyConfig, source: "Source") -> tuple[float, int]:
     import torch
 
     from study.tasks import get_task
-    from study.trial import build_network, pixels, splits
+    from study.trial import pixels, splits, start_network
 
     data = splits(config, source, 0, final=False)
     recipe = get_task(config.task).recipe(source)
     batch = recipe["batch_size"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    network = build_network(config, data, config.losses[0], seed=0)
+    network = start_network(config, data, config.losses[0], seed=0)
     images = pixels(data.train.images[:batch])
     target = torch.tensor(data.train.labels[:batch])
     started = time.perf_counter()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study import comparison
+from study import comparison, finetuning
 from study.config import Resources, StudyConfig
 from study.host import git_commit, machine, versions
 from study.run import VERSION, Key, RunDirectory
@@ -63,6 +63,7 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
         model=config.model,
         preset=config.preset,
         config=config.to_dict(),
+        weights=_weights(study.get("weights"), config, source),
         losses=list(config.losses),
         methods=list(config.methods),
         arms=list(config.arms),
@@ -93,6 +94,13 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
         if name not in study:
             study[name] = value()
     return study
+
+
+def _weights(before: dict[str, Any] | None, config: StudyConfig, source: "Source") -> dict[str, Any] | None:
+    """Return what is recorded of the weights that trainings begin with; the file is read again for new losses only."""
+    if before is not None and set(config.losses) <= set(before["new_heads"]):
+        return before
+    return finetuning.describe(config, source)
 
 
 def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from study.data.types import Source, Splits
     from study.methods import Running
+    from study.models.layers import Network
 
 CHECKPOINT_SECONDS = 30.0
 DEATHS_ALLOWED = 2
@@ -92,7 +93,7 @@ def splits_of(key: Key, config: StudyConfig, source: "Source") -> "Splits":
     return splits(config, source, key.replicate, final=key.stage in FINAL_STAGES)
 
 
-def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "torch.nn.Module":
+def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "Network":
     """Return the study's network for a loss (with the head it asks for), initialised from `seed`."""
     from hem.registry import get_loss
     from study.data.preprocessing import channel_statistics
@@ -108,6 +109,23 @@ def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> 
         std=std,
         seed=seed,
     )
+
+
+def start_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "Network":
+    """Return the network as a training begins with it: `build_network`, with the study's weights if it has any.
+
+    Raises:
+        InputError: the file of weights is not there, has changed, or does not fit.
+    """
+    from study.models import weights
+
+    model = build_network(config, data, loss, seed)
+    if config.weights is not None:
+        path = Path(config.weights)
+        weights.load(model, config.model, weights.read(path, config.weights_sha256), path, new_head=True)
+    if config.freeze_body:
+        model.freeze_body()
+    return model
 
 
 def pixels(images: "np.ndarray") -> "torch.Tensor":
@@ -190,7 +208,7 @@ def _begin(
     key, task = training.key, get_task(config.task)
     data = splits_of(key, config, source)
     spec = get_loss(key.loss)
-    model = build_network(config, data, key.loss, training.seed)
+    model = start_network(config, data, key.loss, training.seed)
     shared = {"ignore_index": IGNORED} if task.dense else {}
     judge = None
     if task.judge is not None:

@@ -1,4 +1,4 @@
-"""A network that gives logits for every pixel: a small U-Net (Ronneberger et al. 2015) and its heads."""
+"""Networks with logits for every pixel: U-Net (Ronneberger et al. 2015, arXiv 1505.04597) and a small form of it."""
 
 from itertools import pairwise
 
@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.errors import InputError, unknown
-from study.models.layers import COSINE_SCALE, HEADS
+from study.errors import InputError
 
 WIDTHS = (16, 32, 64)
 FEATURES = 16
 MULTIPLE = 8
 """Height and width have to be multiples of this: the image is halved three times."""
+UNET_WIDTHS = (64, 128, 256, 512, 1024)
+UNET_MULTIPLE = 16
 
 
 class SmallUNet(nn.Module):
@@ -41,54 +42,69 @@ class SmallUNet(nn.Module):
         return out
 
 
-class DenseCosineHead(nn.Module):
-    """Normalised head for maps: z_c = 30 · cos(features of the pixel, w_c).
+class UNet(nn.Module):
+    """From images (N, C, H, W) to feature maps (N, 64, H, W): four halvings, and back through transposed convolutions.
+
+    As published but for padding, which keeps the size of the maps, and batch norm after every convolution.
 
     Args:
-        num_features: D.
-        num_classes: C.
+        channels: C of the images.
     """
 
-    def __init__(self, num_features: int, num_classes: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
-        nn.init.kaiming_normal_(self.weight)
+        self.down = nn.ModuleList(_pair(before, after) for before, after in pairwise((channels, *UNET_WIDTHS)))
+        upwards = tuple(pairwise(reversed(UNET_WIDTHS)))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in upwards)
+        self.up = nn.ModuleList(_pair(2 * after, after) for _, after in upwards)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (N, C, H, W) in [-30, 30] for features (N, D, H, W)."""
-        weight = F.normalize(self.weight)[:, :, None, None]
-        return COSINE_SCALE * F.conv2d(F.normalize(features, dim=1), weight)
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the feature maps."""
+        x, before = self.down[0](images), []
+        for layers in list(self.down)[1:]:
+            before.append(x)
+            x = layers(F.max_pool2d(x, 2))
+        for grow, layers in zip(self.grow, self.up, strict=True):
+            x = layers(torch.cat((before.pop(), grow(x)), 1))
+        return x
 
 
 def unet_small_body(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-    """Return the body for images of a shape (H, W, C), and the features of a pixel.
+    """Return the small body for images of a shape (H, W, C), and the features of a pixel, 16.
 
     Raises:
         InputError: sides that are not multiples of 8.
     """
-    if shape[0] % MULTIPLE or shape[1] % MULTIPLE:
-        raise InputError(
-            f"unet_small: expected sides that are multiples of {MULTIPLE}, given {shape[0]} x {shape[1]}; "
-            f"--image-size resizes the images"
-        )
+    _check("unet_small", shape, MULTIPLE)
     return SmallUNet(shape[2]), FEATURES
 
 
-def build_dense_head(kind: str, num_features: int, num_classes: int) -> nn.Module:
-    """Return a head for every pixel: "linear" (weights and bias) or "cosine" (30 · cos, no bias).
+def unet_body(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+    """Return the body for images of a shape (H, W, C), and the features of a pixel, 64.
 
     Raises:
-        InputError: an unknown kind of head.
+        InputError: sides that are not multiples of 16.
     """
-    if kind not in HEADS:
-        raise unknown("head", kind, HEADS)
-    return nn.Conv2d(num_features, num_classes, 1) if kind == "linear" else DenseCosineHead(num_features, num_classes)
+    _check("unet", shape, UNET_MULTIPLE)
+    return UNet(shape[2]), UNET_WIDTHS[0]
+
+
+def _check(name: str, shape: tuple[int, int, int], multiple: int) -> None:
+    if shape[0] % multiple or shape[1] % multiple:
+        raise InputError(
+            f"{name}: expected sides that are multiples of {multiple}, given {shape[0]} x {shape[1]}; "
+            "--image-size resizes the images"
+        )
 
 
 def _layer(before: int, after: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
+
+
+def _pair(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(_layer(before, after), _layer(after, after))
 
 
 def _double(x: Tensor) -> Tensor:

@@ -60,15 +60,36 @@ class CosineHead(nn.Module):
         return COSINE_SCALE * F.linear(F.normalize(features), F.normalize(self.weight))
 
 
+class DenseCosineHead(nn.Module):
+    """Normalised head for maps: z_c = 30 · cos(features of the pixel, w_c).
+
+    Args:
+        num_features: D.
+        num_classes: C.
+    """
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
+        nn.init.kaiming_normal_(self.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (N, C, H, W) in [-30, 30] for features (N, D, H, W)."""
+        weight = F.normalize(self.weight)[:, :, None, None]
+        return COSINE_SCALE * F.conv2d(F.normalize(features, dim=1), weight)
+
+
 class Network(nn.Module):
     """A classifier z = head(features(x)) for images x (N, C, H, W) in [0, 1].
+
+    Maps of logits that are smaller than the images are interpolated to their size, bilinearly, as torchvision does.
 
     Under autocast the head still runs in float32: from 8 on, bfloat16 has steps of 1/16, coarser than many a margin.
 
     Args:
         normalise: the first layer.
-        body: from normalised images (N, C, H, W) to feature vectors (N, D).
-        head: from feature vectors to logits (N, num_classes).
+        body: from normalised images (N, C, H, W) to feature vectors (N, D) or maps (N, D, h, w).
+        head: from features to logits (N, num_classes) or (N, num_classes, h, w).
     """
 
     def __init__(self, normalise: Normalise, body: nn.Module, head: nn.Module) -> None:
@@ -76,28 +97,51 @@ class Network(nn.Module):
         self.normalise = normalise
         self.body = body
         self.head = head
+        self.frozen = False
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the feature vectors (N, D) that the head sees."""
+        """Return the features (N, D) or (N, D, h, w) that the head sees."""
         return self.body(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (N, num_classes)."""
+        """Return the logits (N, num_classes), or (N, num_classes, H, W) of a dense network."""
         features = self.features(images)
         if not torch.is_autocast_enabled(images.device.type):
-            return self.head(features)
+            return _to_size(self.head(features), images)
         with torch.autocast(images.device.type, enabled=False):
-            return self.head(features.float())
+            return _to_size(self.head(features.float()), images)
+
+    def freeze_body(self) -> None:
+        """Train the head alone: no gradient for the body, and its batch norms and dropout stay in evaluation mode."""
+        self.frozen = True
+        self.body.requires_grad_(False)
+        self.body.eval()
+
+    def train(self, mode: bool = True) -> "Network":
+        """Set the mode, but leave a frozen body in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.body.eval()
+        return self
 
 
-def build_head(kind: str, num_features: int, num_classes: int) -> nn.Module:
+def build_head(kind: str, num_features: int, num_classes: int, *, dense: bool = False) -> nn.Module:
     """Return a "linear" head (weights and bias) or a "cosine" one (30 · cos, no bias).
+
+    Args:
+        kind: "linear" or "cosine".
+        num_features: D.
+        num_classes: C.
+        dense: whether for maps (N, D, h, w) and not for vectors (N, D).
 
     Raises:
         InputError: an unknown kind of head.
     """
     if kind not in HEADS:
         raise unknown("head", kind, HEADS)
+    if dense:
+        linear: nn.Module = nn.Conv2d(num_features, num_classes, 1)
+        return linear if kind == "linear" else DenseCosineHead(num_features, num_classes)
     return nn.Linear(num_features, num_classes) if kind == "linear" else CosineHead(num_features, num_classes)
 
 
@@ -111,6 +155,13 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _to_size(logits: Tensor, images: Tensor) -> Tensor:
+    size = images.shape[-2:]
+    if logits.ndim != 4 or logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def _per_channel(name: str, value: float | Sequence[float], channels: int) -> Tensor:

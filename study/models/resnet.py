@@ -40,18 +40,18 @@ class BasicBlock(nn.Module):
         return x
 
 
-def resnet_body(channels: int, blocks_per_stage: int) -> tuple[nn.Module, int]:
+def resnet_body(shape: tuple[int, int, int], blocks_per_stage: int) -> tuple[nn.Module, int]:
     """Return the network up to its feature vectors, and their length 64.
 
     A 3x3 convolution with 16 channels, three stages of 16, 32 and 64 channels with n blocks each (the last two begin
     with stride 2), global average pooling: 6n + 2 layers with the head.
 
     Args:
-        channels: channels of the images.
+        shape: (H, W, C) of the images.
         blocks_per_stage: n; 3 for ResNet-20, 5 for ResNet-32.
     """
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+        nn.Conv2d(shape[2], 16, 3, padding=1, bias=False),
         nn.BatchNorm2d(16),
         nn.ReLU(inplace=True),
     ]

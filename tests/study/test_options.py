@@ -146,6 +146,7 @@ def test_dry_run_starts_nothing(capsys, tmp_path):
 
 def test_help_names_every_network():
     from study.models import MODELS
-    from study.options import MODEL_NAMES
+    from study.options import parser
 
-    assert MODEL_NAMES.replace(" or ", ", ").split(", ") == list(MODELS)
+    (model,) = (action for action in parser()._actions if action.dest == "model")
+    assert model.help.partition(" (")[0].split(", ") == list(MODELS)

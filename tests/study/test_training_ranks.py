@@ -19,13 +19,19 @@ OWN = {"torch": nn.CrossEntropyLoss, "learned": LearnedTemperature}
 CASES = [(name, count) for name in (*LOSSES, *OWN) for count in COUNTS]
 
 
-def train(name, count, rank=0, world_size=1, model="mlp", state=None):
+OTHERS = {"attention": ("vit_mini", False), "layer norm": ("convnext_mini", False), "frozen": ("small_cnn", True)}
+"""Networks that see no more of a batch than an image at a time: (network, whether its body is frozen)."""
+
+
+def train(name, count, rank=0, world_size=1, model="mlp", state=None, frozen=False):
     """Train with a loss; return the last state's weights, the loss's own, all metrics, and the first state."""
     data = random_data(count=count)
     class_counts = torch.bincount(data.labels, minlength=4).tolist()
     spec = LOSSES.get(name)
     loss = OWN[name]() if spec is None else get_loss(name).build(class_counts)
     network_ = network(model, head="linear" if spec is None else spec.head)
+    if frozen:
+        network_.freeze_body()
     deferred = spec is not None and spec.weight_schedule == "drw"
     epochs = fit(
         network_,
@@ -56,6 +62,8 @@ def one_rank(rank, world_size, folder):
     results = {case: train(*case, rank, world_size) for case in CASES}
     results["resumed"] = train("hem", COUNTS[0], rank, world_size, state=results["hem", COUNTS[0]]["first"])
     results["batch norm"] = train("torch", 35, rank, world_size, model="small_cnn")
+    for case, (model, frozen) in OTHERS.items():
+        results[case] = train("torch", COUNTS[0], rank, world_size, model=model, frozen=frozen)
     with pytest.raises(InputError, match="at least one image a rank, 2, given 1"):
         list(
             fit(
@@ -90,6 +98,18 @@ def test_two_ranks_train_what_one_process_trains(of_ranks, name, count):
         for own, other in zip(together["metrics"], alone["metrics"], strict=True):
             assert own == pytest.approx(other, rel=1e-4, abs=1e-5)
     assert of_ranks[0][name, count]["metrics"] == of_ranks[1][name, count]["metrics"]
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_two_ranks_train_other_networks_as_one_process_does(of_ranks, case):
+    model, frozen = OTHERS[case]
+    alone = train("torch", COUNTS[0], model=model, frozen=frozen)
+    for together in of_ranks:
+        for key, value in alone["model"].items():
+            torch.testing.assert_close(together[case]["model"][key], value, rtol=0.0, atol=2e-5, msg=f"{case}: {key}")
+    before = network(model).state_dict()
+    same = [torch.equal(before[key], value) for key, value in alone["model"].items() if key.startswith("body.")]
+    assert all(same) == frozen
 
 
 def test_ranks_with_batch_norm_end_with_the_same_model(of_ranks):

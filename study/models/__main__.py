@@ -1,0 +1,6 @@
+"""The sizes of all networks as a markdown table: `python -m study.models`."""
+
+from study.models.registry import MODELS
+from study.models.sizes import markdown
+
+print(markdown(MODELS.values()))

@@ -195,6 +195,8 @@ _BADGES: Mapping[str, str] = {
     "supported": "good",
     "loss": "bad",
     "refuted": "bad",
+    "within": "good",
+    "outside": "bad",
     "undecided": "open",
     "no information": "quiet",
     "reference": "quiet",

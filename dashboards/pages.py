@@ -19,6 +19,7 @@ from dashboards.sections import (
     examples,
     foreign,
     methods,
+    published,
     rejection,
     robustness,
     search,
@@ -37,6 +38,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS: tuple[tuple[str, Callable[[View], Section | None]], ...] = (
     ("", verdict.verdict_section),
     ("", verdict.claims_section),
+    ("", published.published_section),
     ("", verdict.arms_section),
     ("", verdict.forest_section),
     ("", methods.methods_section),

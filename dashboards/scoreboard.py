@@ -71,7 +71,12 @@ def read_scoreboard(source: Path) -> dict[str, Any]:
 
 def sections_of(content: Mapping[str, Any]) -> list[Section]:
     """Return the claims, a table for each arm, what disagrees with the paper, and the runs."""
-    return [_claims(content), *(_arm(content, arm) for arm in _arms_first_tuned(content)), _runs(content)]
+    return [
+        _claims(content),
+        *(_arm(content, arm) for arm in _arms_first_tuned(content)),
+        *_grid(content),
+        _runs(content),
+    ]
 
 
 def _arms_first_tuned(content: Mapping[str, Any]) -> list[str]:
@@ -180,8 +185,31 @@ def _disagreements(cells: Sequence[Record]) -> list[Block]:
     return [Note(f"Not as in the paper: {named}.", "warning")]
 
 
+def _grid(content: Mapping[str, Any]) -> list[Section]:
+    """Return how much of the declared grid the runs hold; nothing for a scoreboard that does not say."""
+    grid = content.get("grid")
+    if not grid:
+        return []
+    rows = [
+        [
+            *(text_cell(row[name]) for name in ("task", "dataset", "model")),
+            number_cell(f"{len(row['run'])} / {row['of']}", len(row["run"])),
+            text_cell(", ".join(row["run"]) or "none", "prose"),
+        ]
+        for row in grid["rows"]
+    ]
+    columns = [Column("task"), Column("data"), Column("network"), Column("run / declared", True), Column("losses run")]
+    table = Table("grid-table", "Data × networks × core losses", columns, rows, pd.DataFrame(grid["rows"]))
+    note = Note(
+        f"{grid['run']} of {grid['declared']} declared cells are run: a cell is a core loss on a task's data and "
+        "network, by preset paper. What is not run here says nothing about HEM there."
+    )
+    return [Section("grid", "The declared grid", [note, table])]
+
+
 def _runs(content: Mapping[str, Any]) -> Section:
-    names = ("dataset", "model", "preset", "replicates", "status", "headline")
+    told = all("published" in run for run in content["runs"])
+    names = ("dataset", "model", "preset", "replicates", "status", *(["published"] if told else []), "headline")
     rows = [
         [
             Cell(run["task"], run["task"], href=run["page"]),

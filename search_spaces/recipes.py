@@ -27,6 +27,11 @@ RECIPES: Mapping[str, Recipe] = {
 """Recipe name → hyperparameters, by the names of `study.training.Recipe`."""
 
 
+def with_cifar(**changes: Any) -> dict[str, Recipe]:  # noqa: ANN401
+    """Return `RECIPES` with some hyperparameters of CIFAR's changed: a task's own literature."""
+    return {**RECIPES, "cifar": {**RECIPES["cifar"], **changes}}
+
+
 def recipes(**changes: Any) -> dict[str, Recipe]:  # noqa: ANN401
     """Return `RECIPES` with some hyperparameters changed in all of them."""
     return {name: {**recipe, **changes} for name, recipe in RECIPES.items()}

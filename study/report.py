@@ -31,6 +31,7 @@ def finish_run(
         failed: cells that failed, with the reason.
     """
     from study import compare, record, tables
+    from study.comparison import published
     from study.confirm import winners
     from study.search import edge_flags
 
@@ -40,6 +41,8 @@ def finish_run(
     built = tables.build(config, run, named)
     comparison = compare.compare(built["evaluation"], study=study)
     verdict = compare.verdict(comparison, built["evaluation"], study=study)
+    verdict["published"] = published.beside(comparison, study=study)
+    verdict["notes"] = [verdict["published"]["text"], *verdict["notes"]]
     built["comparison"] = tables.frame("comparison", comparison.to_dict("records"))
     for name, data in built.items():
         tables.write(run, name, data)

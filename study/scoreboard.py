@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from study.comparison import grid, published
 from study.comparison.claims import CLAIMS, HEM, decide_claims
 from study.comparison.primary import ALPHA, Confirmatory, Primary, decide_family, member, of_replicates
 from study.comparison.replicates import CELL, REFERENCE, Replicates
@@ -60,6 +61,7 @@ def scoreboard(runs: Sequence[Finished], *, created: str, command: str) -> dict[
             for run, primary, one in together
             for claim in decide_claims(primary, one)
         ],
+        "grid": grid.coverage((run.study, run.comparison) for run in runs),
         "cells": [cell for run, primary, one in together for cell in _cells(run, primary, one)],
     }
 
@@ -74,6 +76,7 @@ def _run(run: Finished, primary: Primary) -> dict[str, Any]:
         "page": run.page,
         "replicates": int(study["replicates"]),
         "headline": run.headline,
+        "published": published.beside(run.comparison, study=run.study)["status"],
         "endpoint": primary.endpoint.label,
         "metric": primary.endpoint.metric,
         "lead_variant": primary.lead,

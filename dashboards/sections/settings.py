@@ -38,6 +38,7 @@ def settings_section(view: View) -> Section:
     items += [(name, ", ".join(map(str, study[name]))) for name in ("losses", "methods", "arms") if study.get(name)]
     items += [("trials", spent)] if spent else []
     items += [(f"attack {name}", _text(value)) for name, value in dict(study.get("attack") or {}).items()]
+    items += _weights(dict(study.get("weights") or {}))
     blocks.append(Facts("Settings", items))
     blocks.append(Facts("Data", _data_items(data)))
     blocks += [table for table in (_splits(data), _outside(data), _margins(study), _probes(study)) if table]
@@ -50,6 +51,18 @@ def settings_section(view: View) -> Section:
         written = json.dumps(study["config"], indent=2, ensure_ascii=False, default=str)
         blocks.append(Facts("Whole configuration", [("", written)], code=True, folded=True))
     return Section("settings", "Settings and data", blocks)
+
+
+def _weights(weights: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say what the trainings began with, nothing if with new weights."""
+    if not weights:
+        return []
+    new = [f"{loss} ({reason})" for loss, reason in dict(weights.get("new_heads") or {}).items() if reason]
+    return [
+        ("initial weights", f"{_text(weights.get('path'))}, SHA-256 {_text(weights.get('sha256'))}"),
+        ("new heads", ", ".join(new) or "none: the file's head too"),
+        ("trained", "the head alone" if weights.get("freeze_body") else "the whole network"),
+    ]
 
 
 def _data_items(data: Mapping[str, Any]) -> list[tuple[str, str]]:

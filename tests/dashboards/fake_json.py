@@ -25,6 +25,25 @@ PRIMARY = {
     "label": "balanced accuracy",
 }
 
+PUBLISHED = {
+    "status": "harness result",
+    "text": "Harness result: the published baselines are not reproduced (made up).",
+    "tolerance": 0.01,
+    "rows": [
+        {
+            "method": "plain", "loss": "ce", "probe": "accuracy", "slice": "all", "metric": "balanced_accuracy",
+            "low": 0.704, "high": 0.7194, "ours": 0.652, "tuned": 0.71, "difference": -0.052, "gate": True,
+            "within": False, "sources": ["Somebody et al. 2019, table 2", "<i>Others</i> 2021"],
+        },
+        {
+            "method": "drw", "loss": "logit_adjusted", "probe": "accuracy", "slice": "all", "metric": "accuracy",
+            "low": 0.808, "high": 0.808, "ours": None, "tuned": None, "difference": None, "gate": False,
+            "within": False, "sources": ["Others 2021"],
+        },
+    ],
+}  # fmt: skip
+"""Published figures, none of them real."""
+
 
 def study_json(run) -> dict[str, object]:
     counts = []
@@ -147,6 +166,7 @@ def verdict_json(run, comparison: pd.DataFrame) -> dict[str, object]:
         "lead_variant": "hem+",
         "notes": ["Everything but the primary endpoint is exploratory: intervals, no verdicts."],
         "claims": claims,
+        "published": PUBLISHED,
     }
 
 

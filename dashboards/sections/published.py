@@ -16,7 +16,7 @@ from dashboards.blocks import (
     text_cell,
 )
 from dashboards.sections.common import Record, metric_name
-from dashboards.style import change, measure, missing, percent, unit
+from dashboards.style import change, is_share, measure, missing, percent
 from dashboards.summary import View
 
 _BADGES = {True: "within", False: "outside"}
@@ -36,17 +36,17 @@ def published_section(view: View) -> Section | None:
 
 
 def _table(rows: list[Record]) -> Table:
-    metrics = {str(row["metric"]) for row in rows}
-    same = unit(metrics.pop()) if len(metrics) == 1 else ""
+    shares = all(is_share(str(row["metric"])) for row in rows)
+    percents, in_points = (" (%)", " (points)") if shares else ("", "")
     columns = [
         Column("loss"),
-        Column("method"),
-        Column("figure"),
-        Column(f"published{same}", True, "lowest to highest published figure"),
-        Column(f"ours{same}", True, "arm default: the literature's recipe"),
-        Column("difference", True, "of ours to the nearer end of the published spread, 0 within it"),
+        Column(f"published{percents}", True, "lowest to highest published figure"),
+        Column(f"ours{percents}", True, "arm default: the literature's recipe"),
+        Column(f"difference{in_points}", True, "of ours to the nearer end of the published spread, 0 within it"),
         Column("gate", hint="whether ours lies within the tolerance; only the endpoint of the run is held to it"),
-        Column(f"ours, tuned{same}", True, "arm tuned: the loss's own search"),
+        Column(f"ours, tuned{percents}", True, "arm tuned: the loss's own search"),
+        Column("figure"),
+        Column("method"),
     ]
     caption = "Published figures and this run's"
     return Table("published-table", caption, columns, [_row(row) for row in rows], pd.DataFrame(rows))
@@ -65,13 +65,13 @@ def _row(row: Record) -> list[Cell]:
     )
     return [
         loss_cell(str(row["loss"])),
-        text_cell(row["method"]),
-        text_cell(metric_name(metric) + part),
         number_cell(low if low == high else f"{low} to {high}", row["low"]),
         ours,
         far,
         badge_cell(_BADGES[bool(row["within"])]) if row["gate"] else text_cell("beside"),
         tuned,
+        text_cell(metric_name(metric) + part),
+        text_cell(row["method"]),
     ]
 
 

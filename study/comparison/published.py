@@ -85,7 +85,7 @@ _CIFAR100 = "github.com/weiaicunzai/pytorch-cifar100, README"
 _WRN = "Zagoruyko and Komodakis 2016 (arXiv 1605.07146), README of their code"
 _CAO = "Cao et al. 2019 (arXiv 1906.07413), table 2"
 _KINI = "Kini et al. 2021 (arXiv 2103.01574), CIFAR-LT at ρ = 100"
-_MENON = "Menon et al. 2021 (arXiv 2007.07314)"
+_MENON = "Menon et al. 2021 (arXiv 2007.07314), as listed by github.com/GZWQ/Awesome-Long-Tailed"
 _MMSEG = "github.com/open-mmlab/mmsegmentation, configs/deeplabv3"
 
 FIGURES: tuple[Figure, ...] = (

@@ -3,4 +3,5 @@
 from study.models.registry import MODELS
 from study.models.sizes import markdown
 
-print(markdown(MODELS.values()))
+if __name__ == "__main__":
+    print(markdown(MODELS.values()))

@@ -8,6 +8,8 @@ from study.config import Resources
 from study.errors import InputError
 
 CONNECT_SECONDS = 10.0
+LOCAL: Mapping[str, Any] = {"include_dashboard": True, "dashboard_host": "127.0.0.1"}
+"""How a Ray of one's own is started: its dashboard answers this machine alone. A cluster has its own settings."""
 
 
 def connect(resources: Resources) -> str:
@@ -23,7 +25,7 @@ def connect(resources: Resources) -> str:
         try:
             ray.init(
                 address=resources.address or "local",
-                include_dashboard=None if resources.address else True,
+                **({} if resources.address else LOCAL),
                 logging_level=logging.INFO if resources.verbose else logging.ERROR,
                 log_to_driver=resources.verbose,
             )
@@ -70,23 +72,29 @@ def _open_access() -> bool:
 
 
 class Gauges:
-    """Exports each loss's progress as Ray metrics `ray_hem_study_<name>` with tags stage and loss."""
+    """Exports each loss's progress as Ray metrics `ray_study_<name>` with tags task, stage and loss.
+
+    They stand on the metrics port of the driver's node, where Prometheus finds them, some seconds after they change.
+    """
 
     NAMES: Mapping[str, str] = {
-        "finished": "cells finished",
-        "failed": "cells failed",
-        "best_objective": "best validation objective so far",
+        "cells_done": "cells finished, failed ones among them",
+        "cells_failed": "cells failed",
+        "cells_running": "cells being made",
+        "best_value": "best validation objective so far",
+        "images_per_second": "images that finished trainings saw, per second since the stage began",
     }
 
-    def __init__(self) -> None:
+    def __init__(self, task: str) -> None:
         from ray.util.metrics import Gauge
 
+        self.task = task
         self.gauges: dict[str, Any] = {
-            name: Gauge(f"hem_study_{name}", description=text, tag_keys=("stage", "loss"))
+            name: Gauge(f"study_{name}", description=text, tag_keys=("task", "stage", "loss"))
             for name, text in self.NAMES.items()
         }
 
     def set(self, stage: str, loss: str, values: Mapping[str, float]) -> None:
         """Export the values of one loss in one stage."""
         for name, value in values.items():
-            self.gauges[name].set(value, tags={"stage": stage, "loss": loss})
+            self.gauges[name].set(value, tags={"task": self.task, "stage": stage, "loss": loss})

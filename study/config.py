@@ -5,16 +5,27 @@ may differ from one resumption to the next.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from search_spaces.losses import LOSS_SPACES
 from study.errors import InputError, unknown
+from study.shape import MAYBE, Shape, mismatch
 
 PRESET_NAMES = ("smoke", "quick", "full", "paper")
 ATTACK_MODES = ("none", "quick", "standard", "plus")
 ARMS = ("default", "dropin", "tuned")
 """Arms of every task; a task may have more that choose among the same trials by another validation metric."""
+
+
+SHAPES: Mapping[Any, Shape] = {
+    str: str,
+    int: int,
+    tuple[str, ...]: [str],
+    tuple[float, ...]: [float],
+    float | None: MAYBE,
+}
+"""Type of a field of `StudyConfig` → what JSON may hold in its place."""
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -175,6 +186,10 @@ class StudyConfig:
         extra = sorted(set(values) - known)
         if extra:
             raise InputError(f"the run's configuration has fields this version does not know: {', '.join(extra)}")
+        needed = {f"{f.name}{'?' * (f.default is not MISSING)}": SHAPES[f.type] for f in fields(cls)}
+        wrong = mismatch(dict(values), needed, "config")
+        if wrong:
+            raise InputError(f"the run's configuration cannot be used: {wrong}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 

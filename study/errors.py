@@ -26,3 +26,14 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     if near:
         lines.append(f"did you mean {near[0]!r}?")
     return InputError("\n".join(lines))
+
+
+def of_file(error: OSError) -> InputError:
+    """Return the error for a file or folder that cannot be read or written as it lies there.
+
+    Raises:
+        OSError: the same again, if it is about no file.
+    """
+    if error.filename is None:
+        raise error
+    return InputError(f"{error.filename}: {error.strerror}\nmend that, or choose another place")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ATTACK_MODES, Resources, StudyConfig
-from study.errors import InputError, unknown
-from study.options import attack_points
+from study.errors import InputError, of_file, unknown
+from study.options import Parser, attack_points
 
 NORMS = ("Linf", "L2")
 DEFAULT_L2 = (0.5,)
@@ -17,7 +17,7 @@ DEFAULT_L2 = (0.5,)
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `study.evaluate`."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="python -m study.evaluate",
         description="Measure and attack the models of a run; what was measured so before is not measured again. "
         "Tables and page are written anew. A file of outputs (npz: logits, labels, sets) in the place of a run is "
@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    values = parser().parse_args(argv)
     try:
+        values = parser().parse_args(argv)
         if values.run.suffix == ".npz":
             return measure_file(values.run)
         if values.add:
@@ -68,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return rescore(values.run) if values.from_scores else evaluate(values)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {of_file(error)}", file=sys.stderr)
         return 2
 
 
@@ -117,7 +120,9 @@ def evaluate(values: argparse.Namespace) -> int:
     prepare(resources.verbose)
     with locked(run):
         study = run.read_study()
+        run.tell_damage()
         config = asked_for(StudyConfig.from_dict(study["config"]), values)
+        preflight.tell_code(config)
         source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
@@ -167,6 +172,7 @@ def add_models(values: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))
     with locked(run):
         study = run.read_study()
+        run.tell_damage()
         source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         for model in asked:
@@ -189,6 +195,7 @@ def rescore(path: Path) -> int:
     run = RunDirectory(path)
     run.read_study()
     with locked(run):
+        run.tell_damage()
         for stage, functions in (("evaluate", outputs.from_scores), ("attack", attack_join.rows_from_verdicts)):
             for key, cell in run.cells(stage):
                 stored = run.scores(key)

@@ -256,7 +256,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             given = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error

@@ -1,11 +1,14 @@
 """A trained model and what it is measured with. Raw outputs are stored first; every number is a function of them."""
 
 import io
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from study.config import StudyConfig
+from study.errors import InputError
 from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
@@ -60,9 +63,12 @@ def load_network(
     """
     import torch
 
-    saved = torch.load(run.model(key.at("confirm")), weights_only=True)
-    model = build_network(config, splits_of(key, config, source), key.loss, seed=0)
-    model.load_state_dict(saved["kept"][kept] if kept else saved["weights"])
+    model, path = build_network(config, splits_of(key, config, source), key.loss, seed=0), run.model(key.at("confirm"))
+    try:
+        saved = torch.load(path, weights_only=True)
+        model.load_state_dict(saved["kept"][kept] if kept else saved["weights"])
+    except Exception as error:  # whatever torch trips over in a damaged file
+        raise lost(path, run.cell(key.at("confirm")), error) from error
     return model.eval()
 
 
@@ -77,6 +83,22 @@ def evaluate_model(key: Key, config: StudyConfig, source: "Source", run: RunDire
 
 
 def read_scores(path: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
-    """Return the arrays of a scores file."""
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        return dict(file)
+    """Return the arrays of a scores file.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise lost(path, path.parents[2] / "cells" / path.parent.name / f"{path.stem}.json", error) from error
+
+
+def lost(path: Any, cell: Any, error: Exception) -> InputError:  # noqa: ANN401
+    """Return the error for a file of a finished piece of work that cannot be read any more."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(
+        f"{path} cannot be read ({reason:.100})\nrestore it from a copy; or delete {cell} and resume the run, "
+        "which makes both again"
+    )

@@ -26,7 +26,7 @@ exit code: 0 every cell asked for is complete; 1 some failed (they are named); 2
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what was wrong as an InputError instead of printing its whole usage."""
 
     def error(self, message: str) -> NoReturn:
@@ -47,7 +47,7 @@ DATA_NAMES = (
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `study.tune`, its options in groups, with defaults and units."""
-    top = _Parser(
+    top = Parser(
         prog="python -m study.tune",
         usage="python -m study.tune --task TASK [options] | --resume RUN [--add-losses LOSS ...] [options]",
         description="Search every loss's hyperparameters under equal conditions, retrain the winners,\n"

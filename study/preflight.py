@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from study.config import Resources, StudyConfig
 from study.errors import InputError, unknown
+from study.host import machine
 from study.run import RunDirectory
 
 if TYPE_CHECKING:
     from study.data.types import Source
     from study.options import Request
-
-MEASURED_BATCHES = 20
 
 
 def free(run: RunDirectory) -> None:
@@ -45,6 +44,13 @@ def resumed_config(study: dict[str, Any], request: "Request") -> StudyConfig:
         InputError: a loss that the run has already.
     """
     return with_losses(StudyConfig.from_dict(study["config"]), request.add_losses)
+
+
+def tell_code(config: StudyConfig) -> None:
+    """Say which code the record of a run makes this process import: losses of somebody's own, by name."""
+    own = [loss for loss in config.losses if ":" in loss]
+    if own:
+        print(f"the run's record names code, which is imported from your Python path: {', '.join(own)}", flush=True)
 
 
 def with_losses(config: StudyConfig, more: Sequence[str]) -> StudyConfig:
@@ -197,67 +203,67 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         raise InputError(f"loss {name}: method drw needs its set_class_weight(weight), which it does not have")
 
 
-def trainings(config: StudyConfig) -> dict[str, int]:
-    """Return how many trainings each stage asks for."""
-    searches = len(config.pairs) * config.replicates
-    swept = sum(loss in ("hem", "hem+") for loss in config.losses)
-    return {
-        "search": searches * config.trials_per_search,
-        "rescore": searches * min(config.rescored, config.trials_per_search),
-        "confirm": searches * len(config.arms) * config.seeds,
-        "sweep": swept * config.sweep**2,
-    }
-
-
 def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: RunDirectory) -> None:
-    """Print what the study would do, need, take and write; a few batches are timed for that."""
-    import os
+    """Print what the study would do, need, take and write; a few batches are timed for that, and nothing starts."""
+    from study.estimate import attacked_models, estimate, trainings
 
-    from study.progress import clock
-
-    counts = trainings(config)
-    models = counts["confirm"]
-    seconds, weights = _measure(config, source)
-    total = sum(counts.values())
-    cores = len(os.sched_getaffinity(0))
-    need = resources.per_training
-    room = max(1, int(cores / need["CPU"]))
-    where = "on this machine" if resources.address is None else f"if {resources.address} is as large as this machine"
     print(f"{config.task} on {source.name}, {config.model}: would write {run.path}")
     print(f"losses: {', '.join(config.losses)}; methods: {', '.join(config.methods)}; replicates: {config.replicates}")
+    counts, attacked = trainings(config), attacked_models(config)
     for name, count in counts.items():
         print(f"  {name:<8} {count:>6} trainings of {config.epochs} epochs")
-    attacked = len(config.pairs) * config.attack_replicates * len(config.radii)
-    print(f"  evaluate {models:>6} models; attack ({config.attacks}): {attacked if config.attacks != 'none' else 0}")
-    print(f"one training holds {need['CPU']:g} CPU and {need['GPU']:g} GPU; {room} at a time {where}")
-    print(f"one training takes about {seconds:.1f} s here ({MEASURED_BATCHES} batches measured)")
-    print(f"all trainings: about {clock(total * seconds / room)}, evaluation and attacks besides")
-    print(f"weights on disk: about {models * weights / 1e6:.0f} MB")
+    print(f"  evaluate {counts['confirm']:>6} models")
+    print(f"  attack   {attacked:>6} models, {len(config.radii)} radii ({config.attacks})", flush=True)
+    cost = estimate(config, source)
+    need = resources.per_training
+    print(f"one training holds {need['CPU']:g} CPU and {need['GPU']:g} GPU, and takes about {_long(cost.training)}")
+    parts = (("search", cost.search), ("confirm", cost.confirm), ("evaluate", cost.evaluate), ("attack", cost.attack))
+    for count, where in _rooms(resources):
+        times = ", ".join(f"{name} {_long(seconds / count)}" for name, seconds in parts)
+        total = _long(cost.seconds / count)
+        print(f"{count} at a time ({where}): {times}; together about {total}")
+    print(
+        "timed on one core of this machine, attacks as if every point withstood"
+        + ("; a GPU is not timed, and is usually faster" if need["GPU"] else "")
+    )
+    disk = (cost.weights, cost.scores, cost.cells)
+    texts = [
+        f"{name} {size / 1e6:.0f} MB" for name, size in zip(("weights", "scores", "cells and page"), disk, strict=True)
+    ]
+    print(f"disk: about {', '.join(texts)}; together {sum(disk) / 1e6:.0f} MB")
 
 
-def _measure(config: StudyConfig, source: "Source") -> tuple[float, int]:
-    """Return (seconds of one training, bytes of its weights), from a few batches of cross-entropy."""
-    import time
+def _rooms(resources: Resources) -> list[tuple[int, str]]:
+    """Return (trainings at a time, where): on this machine, or on clusters of several sizes that are not asked."""
+    cap = resources.max_concurrent or 10**9
+    need = resources.per_training
+    if resources.address is None:
+        cores, gpus = int(machine()["cores"]), _gpus()
+        room = int(cores / need["CPU"])
+        if need["GPU"]:
+            room = min(room, int(gpus / need["GPU"]))
+        if room >= 1:
+            return [(min(room, cap), f"this machine, {cores} cores, {gpus} GPUs")]
+        return [(1, f"this machine has too little: {cores} cores, {gpus} GPUs; it would be refused")]
+    what = "GPU" if need["GPU"] else "CPU"
+    sizes = (2, 8, 32) if need["GPU"] else (16, 64, 256)
+    return [
+        (min(room, cap), f"if the cluster has {size} {what}s")
+        for size in sizes
+        if (room := int(size / need[what])) >= 1
+    ]
 
+
+def _gpus() -> int:
     import torch
 
-    from study.tasks import get_task
-    from study.trial import pixels, splits, start_network
+    return torch.cuda.device_count()
 
-    data = splits(config, source, 0, final=False)
-    recipe = get_task(config.task).recipe(source)
-    batch = recipe["batch_size"]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    network = start_network(config, data, config.losses[0], seed=0)
-    images = pixels(data.train.images[:batch])
-    target = torch.tensor(data.train.labels[:batch])
-    started = time.perf_counter()
-    for step in range(MEASURED_BATCHES + 2):
-        if step == 2:
-            started = time.perf_counter()
-        torch.nn.functional.cross_entropy(network(images), target).backward()
-    per_image = (time.perf_counter() - started) / MEASURED_BATCHES / len(images)
-    torch.set_num_threads(threads)
-    weights = sum(p.numel() * p.element_size() for p in network.state_dict().values())
-    return per_image * len(data.train) * config.epochs, weights
+
+def _long(seconds: float) -> str:
+    """Return a duration in words that fit its size."""
+    from study.progress import clock
+
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 86400:.1f} days" if seconds > 2 * 86400 else clock(seconds)

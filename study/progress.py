@@ -52,6 +52,7 @@ class StageProgress:
         self.best: dict[str, float] = {}
         self.failed = dict.fromkeys(totals, 0)
         self.running: dict[Key, int] = {}
+        self.images = dict.fromkeys(totals, 0)
         self.begun = time.monotonic()
         self.bars: Progress | None = None
         if self.console.is_terminal:
@@ -68,6 +69,8 @@ class StageProgress:
             }
 
     def __enter__(self) -> "StageProgress":
+        for loss in self.totals:
+            self._tell(loss)
         if self.bars is not None:
             self.console.print(f"[bold]{self.stage}[/bold]")
             self.bars.start()
@@ -90,6 +93,7 @@ class StageProgress:
         """Note that a cell is being made."""
         self.running[key] = 0
         self._show(key.loss)
+        self._tell(key.loss)
 
     def epoch(self, key: Key, epoch: int) -> None:
         """Note how far a training is."""
@@ -101,6 +105,7 @@ class StageProgress:
         loss = key.loss
         self.running.pop(key, None)
         self.count[loss] += 1
+        self.images[loss] += int(cell.get("images", 0))
         if cell["state"] != "complete":
             self.failed[loss] += 1
         elif self.metric and "objective" in cell:
@@ -108,10 +113,22 @@ class StageProgress:
         self._show(loss)
         if self.bars is None:
             self._line(key, cell)
-        if self.gauges is not None:
-            values = {"finished": self.count[loss], "failed": self.failed[loss]}
-            best = {"best_objective": self.best[loss]} if loss in self.best else {}
-            self.gauges(loss, {**values, **best})
+        self._tell(loss)
+
+    def _tell(self, loss: str) -> None:
+        """Tell the metrics how a loss stands."""
+        if self.gauges is None:
+            return
+        values: dict[str, float] = {
+            "cells_done": self.count[loss],
+            "cells_failed": self.failed[loss],
+            "cells_running": sum(key.loss == loss for key in self.running),
+        }
+        if loss in self.best:
+            values["best_value"] = self.best[loss]
+        if self.images[loss]:
+            values["images_per_second"] = self.images[loss] / max(time.monotonic() - self.begun, 1e-9)
+        self.gauges(loss, values)
 
     def time_left(self) -> float | None:
         """Return seconds to the end of this stage, from the rate so far; None before the first cell."""

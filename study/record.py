@@ -54,6 +54,8 @@ def session(study: dict[str, Any], resources: Resources, command: str) -> None:
 
 def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> dict[str, Any]:
     """Fill in (again, after losses were added) what follows from the config and the data."""
+    from hem.registry import get_loss
+
     task = get_task(config.task)
     if config.planned_seconds is None:
         study["budget"]["trials"] = config.trials
@@ -67,6 +69,14 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
         losses=list(config.losses),
         methods=list(config.methods),
         arms=list(config.arms),
+        own_ranges={
+            loss: {
+                name: {"low": low, "high": high, "scale": scale}
+                for name, (low, high, scale) in (get_loss(loss).ranges or {}).items()
+            }
+            for loss in config.losses
+            if ":" in loss
+        },
         replicates=config.replicates,
         objective=config.objective,
         primary=task.endpoint_on(config.dataset).to_dict(),

@@ -1,7 +1,6 @@
 """Rebuild tables, verdicts and pages from cells: `python -m study.report RUN [RUN …] [--out report.html]`."""
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
-from study.errors import InputError
-from study.run import VERSION, Key, RunDirectory, write_json
+from study.errors import InputError, of_file
+from study.options import Parser
+from study.run import VERSION, Key, RunDirectory, read_json, write_json
 
 if TYPE_CHECKING:
     from study.scoreboard import Finished
@@ -37,7 +37,9 @@ def finish_run(
 
     named = winners(config, run)
     status = "incomplete" if failed else "complete"
-    record.finish(study, asked=asked, failed=failed, flags=edge_flags(named), run=run, status=status)
+    record.finish(
+        study, asked=asked, failed=failed, flags=edge_flags(named, study.get("own_ranges", {})), run=run, status=status
+    )
     built = tables.build(config, run, named)
     comparison = compare.compare(built["evaluation"], study=study)
     verdict = compare.verdict(comparison, built["evaluation"], study=study)
@@ -94,7 +96,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m study.report",
         description="Rebuild a run's tables and its page from what the run holds. Nothing is trained.\n"
         "Of several runs: the claims decided over all of them, and the scoreboard of tasks and losses.",
@@ -110,12 +112,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="where the page goes (default: RUN/dashboard.html; of several runs: scoreboard.html here)",
     )
-    values = parser.parse_args(argv)
+    try:
+        values = parser.parse_args(argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     try:
         return _report(values.runs, values.out)
     except (InputError, _page_error()) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        print(f"error: {of_file(error)}", file=sys.stderr)
+    return 2
 
 
 def _page_error() -> type[Exception]:
@@ -154,6 +162,7 @@ def report(path: Path, out: Path | None = None) -> int:
     run = RunDirectory(path)
     study = run.read_study()
     with locked(run):
+        run.tell_damage()
         config = StudyConfig.from_dict(study["config"])
         keys = ledger.asked(config, run)
         verdict = finish_run(run, config, study, asked=len(keys), failed=ledger.failures(config, run))
@@ -195,7 +204,7 @@ def _finished(run: RunDirectory, folder: Path) -> "Finished":
             f"{run.path}: no tables yet ({', '.join(missing)})\nfinish it, or: python -m study.report {run.path}"
         )
     study, page = run.read_study(), run.path / "dashboard.html"
-    verdict = json.loads((run.path / "verdict.json").read_text())
+    verdict = read_json(run.path / "verdict.json")
     return Finished(
         {
             **study,

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from study.errors import CannotGoOn, InputError
+from study.shape import STUDY, cell_shape, mismatch
 
 VERSION = 1
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
@@ -136,13 +137,13 @@ class RunDirectory:
         """
         if not self.study_file.is_file():
             raise InputError(f"not a run directory: {self.path}\nexpected: a directory with study.json in it")
-        try:
-            study: dict[str, Any] = json.loads(self.study_file.read_text())
-        except ValueError as error:
-            raise InputError(f"{self.study_file} cannot be read as JSON ({error}); restore it from a copy") from error
+        study: dict[str, Any] = read_json(self.study_file)
         if not isinstance(study, dict) or study.get("version") != VERSION:
             found = study.get("version") if isinstance(study, dict) else study
             raise InputError(f"{self.study_file}: expected a record of version {VERSION}, got {found!r:.60}")
+        wrong = mismatch(study, STUDY)
+        if wrong:
+            raise InputError(f"{self.study_file} is damaged: {wrong}\nrestore it from a copy")
         return study
 
     def write_study(self, study: Mapping[str, Any]) -> None:
@@ -164,22 +165,59 @@ class RunDirectory:
             if value is not None:
                 yield Key(**value["key"]), value
 
+    def tell_damage(self) -> None:
+        """Set aside the cells that lack what every reader counts on, and say which: their work counts as not done."""
+        for path in sorted((self.path / "cells").glob("*/*.json")):
+            value = _read(path)
+            wrong = (
+                "it cannot be read" if value is None else mismatch(value, cell_shape(path.parent.name, value["state"]))
+            )
+            if value is not None and wrong:
+                set_aside(path)
+            if wrong:
+                print(f"{path.relative_to(self.path)} is damaged ({wrong}): set aside, its work is not done")
+
     def new(self) -> bool:
         """Say whether nothing is there, but perhaps the lock of an attempt that never began."""
         return not self.path.exists() or (self.path.is_dir() and all(p.name == ".lock" for p in self.path.iterdir()))
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); restore it from a copy") from error
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Return a cell's content; one that was damaged from outside is set aside, and its work is done again."""
     try:
         value: dict[str, Any] = json.loads(path.read_text())
-        Key(**value["key"])
+        key = Key(**value["key"])
+        if (key.stage, key.name) != (path.parent.name, path.stem) or value["state"] not in ("complete", "failed"):
+            raise ValueError(f"the cell of {key}")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
-        path.replace(path.with_suffix(".damaged"))
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        set_aside(path)
         return None
     return value
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder that cannot be used to NAME.damaged, and return the new path."""
+    aside = path.with_suffix(".damaged")
+    number = 2
+    while aside.is_symlink() or aside.exists():
+        aside = path.with_suffix(f".damaged{number}")
+        number += 1
+    path.replace(aside)
+    return aside
 
 
 @contextmanager

@@ -299,11 +299,18 @@ def searched(
     return {key.number: cell for key in keys if (cell := run.read_cell(key)) is not None}
 
 
-def edge_flags(winners: Mapping[tuple[str, str, int], tuple[int, Mapping[str, Any]]]) -> list[str]:
-    """Return a sentence for every winner that lies within 5 % of an end of a range."""
+def edge_flags(
+    winners: Mapping[tuple[str, str, int], tuple[int, Mapping[str, Any]]], own_ranges: Mapping[str, Any]
+) -> list[str]:
+    """Return a sentence for every winner that lies within 5 % of an end of a range.
+
+    Args:
+        winners: search → (slot, cell).
+        own_ranges: of losses of one's own, as the record has them: nothing is imported for this.
+    """
     flags = []
     for (method, loss, replicate), (slot, cell) in sorted(winners.items(), key=lambda item: item[0]):
-        for parameter in near_edge(point_of(cell), loss):
+        for parameter in near_edge(point_of(cell), loss, own_ranges.get(loss, {})):
             name = parameter.removeprefix("loss.")
             value = point_of(cell)[parameter]
             flags.append(

@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from search_spaces.losses import LOSS_SPACES, LossSpace
 from search_spaces.shared import SHARED
+from study.errors import InputError
 from study.seeds import derive
 
 Point = dict[str, Any]
@@ -25,11 +26,13 @@ def loss_space(name: str) -> LossSpace:
 
     spec = get_loss(name)
     defaults = dict(spec.defaults or {})
-    distributions = {
-        parameter: FloatDistribution(low, high, log=scale == "log")
-        for parameter, (low, high, scale) in (spec.ranges or {}).items()
-    }
+    distributions = {name: _declared(*limits) for name, limits in (spec.ranges or {}).items()}
     return LossSpace(distributions, lambda num_classes: defaults, lambda num_samples: ())
+
+
+def _declared(low: float, high: float, scale: str) -> BaseDistribution:
+    """Return the distribution of a parameter that a user's loss declares; scale is "linear" or "log"."""
+    return FloatDistribution(low, high, log=scale == "log")
 
 
 def own_name(parameter: str) -> str:
@@ -88,16 +91,27 @@ def opening(
     return [("literature", literature), *(("shared", point) for point in points)][:trials]
 
 
-def near_edge(point: Mapping[str, Any], loss: str, *, share: float = 0.05) -> list[str]:
+def near_edge(
+    point: Mapping[str, Any], loss: str, own_ranges: Mapping[str, Any] | None = None, *, share: float = 0.05
+) -> list[str]:
     """Return the parameters of a point within `share` of an end of their range (in log units where so searched).
 
     Args:
         point: parameter → value, as searched.
         loss: registry name.
+        own_ranges: parameter → {low, high, scale} of a loss of one's own; None looks that up, which imports it.
         share: of the range's width.
     """
     flagged = []
-    for name, distribution in distributions(loss).items():
+    if ":" in loss and own_ranges is not None:
+        try:
+            declared = {own_name(name): _declared(**limits) for name, limits in own_ranges.items()}
+        except (ValueError, TypeError) as error:
+            raise InputError(f"the record's ranges of {loss} cannot be used: {error}") from error
+        searched = {**SHARED, **declared}
+    else:
+        searched = distributions(loss)
+    for name, distribution in searched.items():
         if not isinstance(distribution, FloatDistribution) or name not in point:
             continue
         low, high, value = (

@@ -138,7 +138,7 @@ def _work(context: Context, name: str, jobs: list[Job]) -> None:
 
 def place_data(context: Context) -> None:
     """Put the data set into Ray's object store, once, and open the metrics."""
-    context.gauges = Gauges()
+    context.gauges = Gauges(context.config.task)
     context.source.fingerprint()
     context.reference = ray.put(context.source)
 

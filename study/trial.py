@@ -257,13 +257,11 @@ def _load(checkpoint: Path | None, training: Training) -> tuple[dict[str, Any] |
         return None, []
     try:
         saved = torch.load(checkpoint, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        return (saved["state"], saved["epochs"]) if saved["training"] == repr(training) else (None, [])
+    except Exception as error:  # whatever torch trips over in a damaged file
         checkpoint.unlink(missing_ok=True)
         print(f"{checkpoint.name}: damaged ({type(error).__name__}); this training starts again")
         return None, []
-    if saved["training"] != repr(training):
-        return None, []
-    return saved["state"], saved["epochs"]
 
 
 def _save(checkpoint: Path, training: Training, state: Mapping[str, Any], epochs: list[dict[str, float]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from study.errors import CannotGoOn, InputError
+from study.errors import CannotGoOn, InputError, of_file
 from study.options import Request, parse
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotGoOn as error:
         print(f"error: {error}", file=sys.stderr)
         return INCOMPLETE
+    except OSError as error:
+        print(f"error: {of_file(error)}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print("\ninterrupted before anything began", file=sys.stderr)
         return INTERRUPTED
@@ -130,6 +133,8 @@ def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -
     from study.run import STAGES
 
     config = preflight.resumed_config(study, request)
+    preflight.tell_code(config)
+    directory.tell_damage()
     source = _checked(config, request)
     preflight.same_data(study, source)
     if request.dry_run:

@@ -57,16 +57,25 @@ def test_bars_on_a_terminal():
     assert "ce" in screen.getvalue()
 
 
-def test_the_metrics_are_told(capsys):
-    told = []
-    shown = StageProgress(
-        "search", {"ce": 2}, metric="accuracy", gauges=lambda loss, values: told.append((loss, values))
-    )
-    shown.done(CE, FAILED)
-    shown.done(CE, DONE)
-    assert told == [
-        ("ce", {"finished": 1, "failed": 1}),
-        ("ce", {"finished": 2, "failed": 1, "best_objective": 0.75}),
+def test_the_metrics_are_told(capsys, monkeypatch):
+    now, told = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    tell = lambda loss, values: told.append((loss, values))  # noqa: E731
+    with StageProgress("search", {"ce": 3, "hem": 1}, metric="accuracy", done={"ce": 1}, gauges=tell) as shown:
+        assert told == [
+            ("ce", {"cells_done": 1, "cells_failed": 0, "cells_running": 0}),
+            ("hem", {"cells_done": 0, "cells_failed": 0, "cells_running": 0}),
+        ]
+        shown.started(CE)
+        shown.started(HEM)
+        now[0] = 104.0
+        shown.done(CE, {**DONE, "images": 800})
+        shown.done(HEM, FAILED)
+    assert told[2:] == [
+        ("ce", {"cells_done": 1, "cells_failed": 0, "cells_running": 1}),
+        ("hem", {"cells_done": 0, "cells_failed": 0, "cells_running": 1}),
+        ("ce", {"cells_done": 2, "cells_failed": 0, "cells_running": 0, "best_value": 0.75, "images_per_second": 200}),
+        ("hem", {"cells_done": 1, "cells_failed": 1, "cells_running": 0}),
     ]
     capsys.readouterr()
 

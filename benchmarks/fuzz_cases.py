@@ -88,6 +88,9 @@ TUNE = {
     "--verbose": None,
     "--no-dashboard": None,
 }
+RESUMED = ("--resume", "--add-losses")
+FIXED = ("--seed", *list(TUNE)[: list(TUNE).index("--output") + 1])
+"""Options that a resumed run refuses."""
 EVALUATE = {
     "--add": (
         "a=WEIGHTS",
@@ -130,7 +133,9 @@ def lines(draw: st.DrawFn) -> Line:
         argv += draw(st.sampled_from((["--task", "imbalanced", "--preset", "smoke"], ["--resume", "RUN"])))
     if command != "tune":
         argv += draw(st.lists(_value(PLACES), min_size=1, max_size=1 + 2 * (command == "report")))
-    for option in draw(st.lists(st.sampled_from(sorted(table)), max_size=5)):
+    resumed = "--resume" in argv and draw(st.integers(0, 4)) > 0
+    names = [name for name in sorted(table) if not (resumed and name in FIXED) and (resumed or name not in RESUMED)]
+    for option in draw(st.lists(st.sampled_from(names), max_size=4)):
         argv.append(option)
         values = table[option]
         if values is not None:

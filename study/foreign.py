@@ -27,6 +27,7 @@ from study.attack_join import join_blocks, rows_from_verdicts
 from study.config import StudyConfig
 from study.errors import InputError, unknown
 from study.ledger import Aim, radius_key
+from study.measure import UNREADABLE
 from study.outputs import SHIFTED, Subject, collect, from_scores
 from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from study.seeds import derive
@@ -253,14 +254,12 @@ def outputs_of(
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the file's arrays, checked one by one."""
-    import zipfile
-
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             given = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: expected an archive as numpy.savez writes it: {error}") from error
     missing = [name for name in ("logits", "labels") if name not in given]
     if missing:

@@ -1,6 +1,7 @@
 """A trained model and what it is measured with. Raw outputs are stored first; every number is a function of them."""
 
 import io
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from study.data.types import OutsideSet, Source
 
 OUTSIDE_IMAGES = 500
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What numpy and zipfile raise at a file that is no archive of plain arrays, or a damaged one."""
 
 _OUTSIDE: dict[tuple[Any, ...], "tuple[OutsideSet, ...]"] = {}
 
@@ -91,7 +97,7 @@ def read_scores(path: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise lost(path, path.parents[2] / "cells" / path.parent.name / f"{path.stem}.json", error) from error
 
 

@@ -12,8 +12,8 @@ from dashboards.sections.search import search_section
 from dashboards.sections.training import other_section
 from dashboards.sections.verdict import forest_section, verdict_section
 from dashboards.summary import View, make_view
-from dashboards.tables import SCHEMAS, Run, read_run
-from tests.dashboards.fake_run import FakeRun
+from dashboards.tables import SCHEMAS, Run, read_run, read_table
+from tests.dashboards.fake_run import FakeRun, write_table
 
 HOSTILE = "<script>x()</script>"
 MEGABYTE = 1_000_000
@@ -218,6 +218,35 @@ def test_hostile_names_come_out_as_text(tmp_path: Path) -> None:
     names = {trace.get("name") for figure in figures for trace in figure["data"]}
     # Plotly reads the entities of a name and writes them as "<" and ">".
     assert {"ce", "&lt;script&gt;x()&lt;/script&gt;", "a&amp;\"b'%&#123;x}"} <= names
+
+
+def hostile(value: object) -> object:
+    """The same JSON value with a script at the end of every text, names of members too where they are not fixed."""
+    if isinstance(value, dict):
+        return {name: hostile(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [hostile(inner) for inner in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["free texts", "every text"])
+def test_no_text_of_a_run_becomes_markup(tmp_path: Path, known: bool) -> None:
+    """Names of data, classes and models, errors, versions, notes; or really all texts, and nothing is recognised."""
+    small().write(tmp_path)
+    for path in tmp_path.glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kept = {name: content[name] for name in ("primary", "losses", "methods", "arms") if known and name in content}
+        path.write_text(json.dumps({**hostile(content), **kept}), encoding="utf-8")  # type: ignore[dict-item]
+    free = ("error", "message", "reason", "dataset", "stage", "source", "check")
+    for name in SCHEMAS:
+        frame = read_table(tmp_path / f"{name}.parquet", SCHEMAS[name])
+        for column, kind in SCHEMAS[name].items():
+            if kind == "str" and (not known or column in free or (name == "foreign" and column == "loss")):
+                frame[column] = frame[column] + HOSTILE
+        write_table(tmp_path / f"{name}.parquet", frame)
+    text = build(tmp_path).read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert "&lt;script&gt;x()&lt;/script&gt;" in text
 
 
 def test_embedded_text_cannot_end_its_element() -> None:

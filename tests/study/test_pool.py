@@ -158,7 +158,15 @@ def test_the_readable_names_of_trials(cluster, tmp_path):
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [({"gpus_per_trial": 1}, "1 GPU"), ({"cpus_per_trial": 64}, "64 CPU"), ({"workers_per_trial": 3}, "3 at a time")],
+    [
+        ({"gpus_per_trial": 1}, "1 GPU"),
+        ({"gpus_per_trial": 0.25}, r"1 CPU, 0.25 GPU, 1 at a time; the nodes of the cluster have: 2 CPU, 0 GPU"),
+        ({"cpus_per_trial": 64}, "64 CPU"),
+        ({"cpus_per_trial": 2.5}, "2.5 CPU"),
+        ({"workers_per_trial": 3}, "3 at a time"),
+        ({"workers_per_trial": 2, "cpus_per_worker": 2}, "2 CPU, 2 at a time"),
+        ({"workers_per_trial": 2, "gpus_per_worker": 0.5}, "0.5 GPU, 2 at a time"),
+    ],
 )
 def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
     from study.nodes import concurrency
@@ -168,6 +176,31 @@ def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
     assert concurrency(Resources()) == 2
     assert concurrency(Resources(max_concurrent=1)) == 1
     assert concurrency(Resources(workers_per_trial=2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "room"),
+    [
+        ({"gpus_per_trial": 0.25}, 6),  # four on the first GPU, two on the second, which has two CPUs
+        ({"gpus_per_trial": 0.4}, 4),  # two on each: a training does not lie on two
+        ({"gpus_per_trial": 0.25, "cpus_per_trial": 0.5}, 8),
+        ({"gpus_per_trial": 0.25, "cpus_per_trial": 4}, 2),
+        ({"gpus_per_trial": 1}, 2),
+        ({"gpus_per_trial": 2}, 0),
+        ({"workers_per_trial": 2, "gpus_per_worker": 1}, 1),  # one worker a node
+    ],
+)
+def test_fractions_of_gpus_by_hand(monkeypatch, asked, room):
+    """Two nodes that are there, with 8 and 2 CPUs and a GPU each, and one that is gone."""
+    from study import pool
+
+    nodes = [{"Alive": True, "Resources": {"CPU": cpus, "GPU": 1.0}} for cpus in (8.0, 2.0)]
+    monkeypatch.setattr(pool.ray, "nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 99.0, "GPU": 99.0}}])
+    if room:
+        assert pool.concurrency(Resources(**asked)) == room
+    else:
+        with pytest.raises(InputError, match="the nodes of the cluster have: 8 CPU, 1 GPU; 2 CPU, 1 GPU"):
+            pool.concurrency(Resources(**asked))
 
 
 def test_cells_are_plain_json(cluster, tmp_path):

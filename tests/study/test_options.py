@@ -58,6 +58,8 @@ def refused(capsys, *argv):
         ([*TASK, "--gpus-per-worker", "1"], ["--workers-per-trial"]),
         ([*TASK, "--workers-per-trial", "2", "--gpus-per-trial", "1"], ["--gpus-per-worker"]),
         ([*TASK, "--replicates", "0"], ["--replicates", "≥ 1"]),
+        ([*TASK, "--replicates", "10000000"], ["--replicates", "≤ 1000", "got 10000000"]),
+        ([*TASK, "--epochs", "9" * 40], ["--epochs", "≤ 100000"]),
         ([*TASK, "--epochs", "1"], ["--epochs", "warm-up"]),
         ([*TASK, "--output", "what?"], ["question mark"]),
         ([*TASK, "stray"], ["did not expect 'stray'"]),

@@ -23,6 +23,7 @@ MOST = {"replicates": 1000, "seeds": 1000, "epochs": 100_000, "trials": 1_000_00
 SHAPES: Mapping[Any, Shape] = {
     str: str,
     int: int,
+    bool: bool,
     tuple[str, ...]: [str],
     tuple[float, ...]: [float],
     float | None: MAYBE,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ATTACK_MODES, Resources, StudyConfig
-from study.errors import InputError, of_file, unknown
+from study.errors import CannotGoOn, InputError, of_file, unknown
 from study.options import Parser, attack_points
 
 NORMS = ("Linf", "L2")
@@ -69,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except CannotGoOn as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"error: {of_file(error)}", file=sys.stderr)
         return 2

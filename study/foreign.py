@@ -171,7 +171,7 @@ def _from_code(model: Foreign) -> "torch.nn.Module":
     name, _, attribute = model.source.partition(":")
     try:
         function = getattr(importlib.import_module(name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a user's module does
         raise InputError(f"--add {model.name}: cannot import {model.source!r} ({error})") from error
     try:
         made = function()

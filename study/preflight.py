@@ -47,8 +47,14 @@ def resumed_config(study: dict[str, Any], request: "Request") -> StudyConfig:
 
 
 def tell_code(config: StudyConfig) -> None:
-    """Say which code the record of a run makes this process import: losses of somebody's own, by name."""
-    own = [loss for loss in config.losses if ":" in loss]
+    """Say which code the record of a run makes this process import: losses and data of somebody's own, by name."""
+    from study.data.own_code import is_own
+    from study.data.registry import SOURCES
+
+    data = (
+        name for name in (config.dataset, *config.ood_sets) if is_own(name) and name.partition(":")[0] not in SOURCES
+    )
+    own = [*(loss for loss in config.losses if ":" in loss), *data]
     if own:
         print(f"the run's record names code, which is imported from your Python path: {', '.join(own)}", flush=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
-from study.errors import InputError, of_file
+from study.errors import CannotGoOn, InputError, of_file
 from study.options import Parser
 from study.run import VERSION, Key, RunDirectory, read_json, write_json
 
@@ -121,6 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(values.runs, values.out)
     except (InputError, _page_error()) as error:
         print(f"error: {error}", file=sys.stderr)
+    except CannotGoOn as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"error: {of_file(error)}", file=sys.stderr)
     return 2

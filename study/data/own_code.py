@@ -35,9 +35,10 @@ def load_own(name: str) -> Source:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # whatever a user's module does
         raise InputError(
-            f"data set {name}: cannot import {module_name!r} ({error}); is its folder on the path?"
+            f"data set {name}: cannot import {module_name!r} ({type(error).__name__}: {error}); "
+            "is its folder on the path?"
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):

@@ -114,7 +114,7 @@ def measure(config: StudyConfig, source: "Source", data: "Splits") -> Speed:
     """Time a few batches of the study's network with cross-entropy, on one thread."""
     import torch
 
-    from study.trial import start_network, pixels
+    from study.trial import pixels, start_network
 
     batch = get_task(config.task).recipe(source)["batch_size"]
     network = start_network(config, data, config.losses[0], seed=0)

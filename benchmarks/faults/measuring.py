@@ -216,4 +216,13 @@ MEASURING: tuple[Fault, ...] = (
         "Equivalence(p_low, p_low",
         (T_STATISTICS,),
     ),
+    # The field's baselines.
+    Fault(
+        "gate-open-above",
+        "A baseline far above all published figures passes: another setting is taken for the field's.",
+        "study/comparison/published.py",
+        "low - TOLERANCE <= ours <= high + TOLERANCE",
+        "low - TOLERANCE <= ours",
+        ("tests/study/test_published.py",),
+    ),
 )

@@ -292,4 +292,21 @@ TRAINING: tuple[Fault, ...] = (
         'derive(self.config.seed, "trial", search.method, search.loss, search.replicate, slot)',
         (f"{T_SCIENCE}::test_cross_entropy_under_a_second_name_gets_the_same_of_everything",),
     ),
+    # Networks and weights.
+    Fault(
+        "frozen-norm-moves",
+        "A frozen body's batch norm goes on counting: the network that was given changes although nothing trains it.",
+        "study/models/layers.py",
+        "        if self.frozen:\n            self.body.eval()\n",
+        "",
+        ("tests/models/test_networks.py::test_a_frozen_body_stays_as_it_is",),
+    ),
+    Fault(
+        "head-of-swapped-inputs",
+        "Two classifying layers become one in the order of the file and not of their inputs: the logits are noise.",
+        "study/models/weights.py",
+        "[by_layer[layer] for layer in heads if layer in by_layer]",
+        "list(by_layer.values())",
+        ("tests/models/test_weights.py",),
+    ),
 )

@@ -6,6 +6,7 @@ from search_spaces.presets import CORE
 from study import compare
 from study.comparison.grid import GRID, coverage
 from study.comparison.published import FIGURES, Figure, beside, known
+from study.data.registry import SOURCES
 from study.models import MODELS
 from study.options import study_config
 from study.tasks import TASKS
@@ -104,9 +105,9 @@ def test_figures_are_shares_of_tasks_networks_and_losses_that_are_there():
 def test_paper_runs_on_networks_that_figures_or_the_grid_name():
     for task in TASKS.values():
         config = study_config({"task": task.name, "preset": "paper"})
-        if not task.dense:  # composed scenes: PASCAL VOC has no place in the preset yet
-            assert (task.name, config.dataset, config.model) in GRID
+        assert (task.name, config.dataset, config.model) in GRID
     assert all(MODELS[model].dense == TASKS[task].dense for task, _, model in GRID)
+    assert {data for _, data, _ in GRID} | {figure.dataset for figure in FIGURES} <= set(SOURCES)
 
 
 def test_the_grid_counts_core_losses_of_paper_runs():

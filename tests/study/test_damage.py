@@ -46,7 +46,7 @@ def field(smoke, tmp_path_factory):
         yield Field(folder, smoke[0])
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=cases.lines().filter(lambda line: not {"full", "paper", "all"} & set(line[1]) and "--add" not in line[1]))
 def test_any_command_line_is_answered_in_a_few_lines(field, line):
     outcome = fuzz_line(field, line)
@@ -205,6 +205,6 @@ def test_a_file_that_cannot_be_written_is_named(copy):
     (copy / "trials.parquet").unlink()
     (copy / "trials.parquet" / "inside").mkdir(parents=True)
     outcome = in_process("report", [str(copy)])
-    assert outcome.code == 2
-    assert "trials.parquet" in outcome.err
+    assert outcome.code == 1
+    assert "trials.parquet cannot be written" in outcome.err
     assert os.listdir(copy / "trials.parquet") == ["inside"]

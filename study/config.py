@@ -209,6 +209,7 @@ class Resources:
     """Trainings at a time; 0: as many as the cluster has room for."""
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
+    """A part of one GPU, as 0.25, puts so many trainings on each; Ray counts, and does not divide its memory."""
     workers_per_trial: int = 1
     """Data-parallel ranks of one training, through Ray Train."""
     cpus_per_worker: float = 1.0
@@ -225,6 +226,13 @@ class Resources:
         for name in ("cpus_per_trial", "cpus_per_worker"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {getattr(self, name):g}")
+        for name in ("gpus_per_trial", "gpus_per_worker"):
+            amount = getattr(self, name)
+            if amount > 1 and amount != int(amount):
+                raise InputError(
+                    f"--{name.replace('_', '-')}: {amount:g} GPUs cannot be given\n"
+                    "allowed: a whole number, or a part of one GPU, as 0.25 for four trainings on each"
+                )
         _at_least("--workers-per-trial", self.workers_per_trial, 1)
         several = self.workers_per_trial > 1
         if several and self.gpus_per_trial:

@@ -107,7 +107,7 @@ def _outside(data: Mapping[str, Any]) -> Table | None:
         return None
     rows = []
     for row in sets:
-        left_out = ", ".join(map(str, row.get("left_out") or ()))
+        left_out = ", ".join(map(str, row.get("left_out") or ())) or "none"
         cells = [text_cell(row.get("name")), text_cell(row.get("group")), _number(row.get("n"))]
         rows.append([*cells, text_cell(left_out, "prose")])
     columns = [Column("set"), Column("group"), Column("images", True), Column("known classes left out of it")]

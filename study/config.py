@@ -27,6 +27,7 @@ SHAPES: Mapping[Any, Shape] = {
     tuple[str, ...]: [str],
     tuple[float, ...]: [float],
     float | None: MAYBE,
+    str | None: (None, str),
 }
 """Type of a field of `StudyConfig` → what JSON may hold in its place."""
 

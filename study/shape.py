@@ -155,6 +155,10 @@ STUDY: Shape = {
     "margins?": [{"method": str, "loss": str, "arm": str, "replicate": int, "margin_low": MAYBE, "margin_high": MAYBE}],
     "edge_flags?": [str],
     "cells?": {"asked": int, "complete": int, "failed": [{"key": str, "error": str}]},
+    "weights?": (
+        None,
+        {"path": str, "sha256": str, "freeze_body": bool, "new_heads": {str: str}, "left_out": int},
+    ),
     "own_ranges?": {str: {str: {"low": float, "high": float, "scale": str}}},
 }
 """Shape of study.json."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from study import finetuning, preflight, record
+from study.config import StudyConfig
 from study.data.embedded import digits
 from study.errors import InputError
 from study.models import build_model
@@ -114,3 +115,13 @@ def test_without_weights_nothing_is_recorded():
     config = study_config({"task": "imbalanced", "preset": "smoke"})
     assert (config.weights, config.freeze_body) == (None, False)
     assert finetuning.describe(config, digits()) is None
+
+
+def test_the_configuration_is_read_back_whole_and_checked(tmp_path):
+    weights(tmp_path / "w.pt")
+    values = json.loads(json.dumps(config_of(tmp_path / "w.pt", freeze_body=True).to_dict()))
+    again = StudyConfig.from_dict(values)
+    assert (again.weights, again.freeze_body) == (str(tmp_path / "w.pt"), True)
+    assert StudyConfig.from_dict({**values, "weights": None, "freeze_body": False}).weights is None
+    with pytest.raises(InputError, match=r"the run's configuration cannot be used: config\.weights"):
+        StudyConfig.from_dict({**values, "weights": 5})

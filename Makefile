@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help study test check setup clean reference
+.PHONY: help study test check docs setup clean reference
 
 help:
 	@echo "make study   set up, then search, compare and show losses on long-tailed digits (about 4 min on 2 cores)"
 	@echo "make test    set up, then the whole test suite (about 12 min on 2 cores; needs chromium)"
 	@echo "make check   ruff and mypy"
+	@echo "make docs    the documentation: build/docs/index.html"
 	@echo "make reference RUN=results/NAME   publish a run's page and tables in results/reference"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -29,6 +30,10 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A link or reference that leads nowhere is an error.
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs build/docs
 
 # Publish a run's page, tables and record: make reference RUN=results/NAME
 reference:

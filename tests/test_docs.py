@@ -75,6 +75,14 @@ def test_the_built_pages_fetch_nothing(built):
             assert not FETCHED.search(path.read_text()), path
 
 
+def test_the_reference_lists_every_option(built):
+    page = (built[1] / "reference" / "commands.html").read_text()
+    shown = set(re.findall(r"--[a-z][a-z-]*", page))
+    for command in ("tune", "evaluate", "report", "data"):
+        for action in parser_of(f"study.{command}")._actions:
+            assert set(action.option_strings) - {"-h"} <= shown, command
+
+
 @cache
 def facts() -> ModuleType:
     spec = importlib.util.spec_from_file_location("facts", ROOT / "docs" / "extensions" / "facts.py")
@@ -171,12 +179,19 @@ def options():
 
 @pytest.mark.parametrize("path", EVERY, ids=name)
 def test_what_is_named_exists(path):
-    beside = {file.name for file in path.parent.iterdir()} if path in LOOSE else set()
+    beside = words_beside(path) if path in LOOSE and path.parent != ROOT else set()
     wrong = [span for span in spans(path) if not (span_exists(span) or span in beside)]
     assert not wrong
 
 
+def words_beside(path):
+    """Return the names of the files beside a README, and the words in them."""
+    files = [file for file in path.parent.iterdir() if file.is_file() and file != path]
+    return {file.name for file in files} | {word for file in files for word in re.findall(r"\w+", file.read_text())}
+
+
 def span_exists(span):
+    span = span.removeprefix("ray_study_")  # as Ray exports the study's metrics
     if span in COMPOSED or PLACEHOLDER.search(span.replace("_", " ")) or span.startswith(COMMANDS):
         return True
     if span.startswith("--"):

@@ -102,6 +102,12 @@ def presets() -> Table:
     return ("task", "preset", *(name.replace("_", " ") for name in SPENT)), rows
 
 
+def paper() -> Table:
+    """Return what preset `paper` spends."""
+    heads, rows = presets()
+    return ("task", *heads[2:]), [(row[0], *row[2:]) for row in rows if row[1] == "`paper`"]
+
+
 def tasks() -> Table:
     """Return every task with its objective, endpoint and methods."""
     from study.tasks import TASKS
@@ -154,9 +160,8 @@ def data() -> Table:
     return HEAD, [_cells(name, entry) for name, entry in CATALOGUE.items()]
 
 
-TABLES: Mapping[str, Callable[[], Table]] = {
-    function.__name__: function for function in (losses, shared, recipes, presets, tasks, probes, claims, models, data)
-}
+SHOWN = (losses, shared, recipes, presets, paper, tasks, probes, claims, models, data)
+TABLES: Mapping[str, Callable[[], Table]] = {function.__name__: function for function in SHOWN}
 
 
 def _cell(text: str) -> nodes.entry:

@@ -99,7 +99,9 @@ class _FeedSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand the cell back; a process that died too often leaves one that says so."""
-        training = self.running.pop(trial_id)
+        training = self.running.pop(trial_id, None)
+        if training is None:  # Tune comes back to a trial whose first completion went wrong
+            return
         try:
             if result and "trouble" in result:
                 raise CannotGoOn(result["trouble"])

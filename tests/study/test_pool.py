@@ -143,6 +143,18 @@ def test_what_hangs_is_ended_after_the_time_limit(cluster, tmp_path):
     assert "--trial-timeout" in cell["error"]
 
 
+def test_the_cpus_of_ranks_that_hang_come_back(cluster, tmp_path):
+    run, _ = train(cluster, tmp_path / "run", trainings(f"{HERE}:Hangs"), trial_timeout=0.5, workers_per_trial=2)
+    ((_, cell),) = run.cells("confirm")
+    assert cell["reason"] == "timeout"
+    until = time.monotonic() + 60
+    while (free := cluster.available_resources().get("CPU", 0.0)) < 2 and time.monotonic() < until:
+        cluster.wait([cluster.put(0)], timeout=0.2)
+    assert free == 2
+    again, _ = train(cluster, tmp_path / "again", trainings("ce"), workers_per_trial=2)
+    assert again.read_cell(trainings("ce")[0].key)["state"] == "complete"
+
+
 def test_a_process_that_always_dies_is_given_up(cluster, tmp_path):
     work = trainings(f"{HERE}:Dies", mark=1.0)
     run, _ = train(cluster, tmp_path / "run", work)

@@ -72,6 +72,10 @@ TUNE = {
     "--attacks": ("none", "quick", "standard", "plus", "fast"),
     "--eps": RADII,
     "--attack-points": (*COUNTS, "all"),
+    "--image-size": ("8", "16", "0", "7", "100000"),
+    "--resplit": None,
+    "--weights": ("WEIGHTS", "BAD", "missing.pt", "FILE"),
+    "--freeze-body": None,
     "--output": ("new", "new/deep", "RUN", "FILE", "FILE/below", "what?", "."),
     "--data-dir": ("data", "FILE", "RUN"),
     "--resume": ("RUN", "RUN/cells", "missing", "FILE", "."),
@@ -85,6 +89,7 @@ TUNE = {
     "--cpus-per-worker": AMOUNTS,
     "--gpus-per-worker": AMOUNTS,
     "--trial-timeout": AMOUNTS,
+    "--node-timeout": AMOUNTS,
     "--verbose": None,
     "--no-dashboard": None,
 }

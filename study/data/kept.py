@@ -187,7 +187,12 @@ def _empty_beside(folder: Path) -> Path:
 def _mapped(folder: Path, about: dict[str, Any], name: str) -> Source:
     """Return the source whose arrays lie in a folder, memory-mapped and checked as every source is."""
     parts = {
-        part: Images(*(np.load(folder / f"{part}_{what}.npy", mmap_mode="r") for what in ("images", "labels")))
+        part: Images(
+            *(
+                np.load(folder / f"{part}_{what}.npy", mmap_mode="r", allow_pickle=False)
+                for what in ("images", "labels")
+            )
+        )
         for part in about["parts"]
     }
     return Source(name, parts["train"], parts.get("test"), tuple(about["classes"]), about["licence"])
@@ -233,7 +238,11 @@ def _decode(listing: Listing, part: Part, headers: Sequence[Header], plan: _Plan
 
 def _numbered(folder: Path, parts: Sequence[str] | dict[str, Part], name: str) -> tuple[str, ...]:
     """Return a name for each label of the maps, or raise where they say too little."""
-    found = np.unique(np.concatenate([np.unique(np.load(folder / f"{p}_labels.npy", mmap_mode="r")) for p in parts]))
+    found = np.unique(
+        np.concatenate(
+            [np.unique(np.load(folder / f"{p}_labels.npy", mmap_mode="r", allow_pickle=False)) for p in parts]
+        )
+    )
     classes = found[found != IGNORED]
     if len(classes) < 2:
         advice = (

@@ -1,5 +1,6 @@
 """Damaged, strange and foreign run directories: said in a short block, set aside, or harmless; never a traceback."""
 
+import ast
 import contextlib
 import json
 import os
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from benchmarks import fuzz_cases as cases
 from benchmarks.fuzz import Field, fuzz_line, in_process
-from study import tune
+from study import evaluate, options, tune
 from study.errors import InputError
 from study.run import Key, RunDirectory
 from study.shape import MAYBE, mismatch
 from tests.study import commands
 
+ROOT = commands.ROOT
 KEY = Key("search", "plain", "ce", "", 0, 0)
 
 
@@ -44,6 +46,30 @@ def field(smoke, tmp_path_factory):
     folder = tmp_path_factory.mktemp("field")
     with contextlib.chdir(folder):
         yield Field(folder, smoke[0])
+
+
+def test_no_room_loads_pickles():
+    """Every torch.load and numpy.load says that it takes plain tensors and arrays, and nothing imports a pickler."""
+    safe = {"torch": ("weights_only", True), "np": ("allow_pickle", False)}
+    files = [path for room in ("hem", "study", "search_spaces", "dashboards") for path in (ROOT / room).rglob("*.py")]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names}
+                errors = all(name.endswith("Error") for name in names)  # to catch what a library's reader raises
+                rooms = {(getattr(node, "module", None) or name).partition(".")[0] for name in names}
+                assert errors or not rooms & {"pickle", "cloudpickle", "joblib", "marshal", "shelve", "dill"}, path
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load"):
+                name, value = safe[ast.unparse(node.func).partition(".")[0]]
+                given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                assert given.get(name) == str(value), f"{path}:{node.lineno}"
+    assert len(files) > 100
+
+
+def test_every_option_is_fed():
+    for own, table in ((options.parser(), cases.TUNE), (evaluate.parser(), cases.EVALUATE)):
+        known = {name for action in own._actions for name in action.option_strings if name.startswith("--")}
+        assert known - {"--help", "--dry-run"} == set(table)
 
 
 @settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

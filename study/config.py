@@ -18,8 +18,8 @@ ARMS = ("default", "dropin", "tuned")
 """Arms of every task; a task may have more that choose among the same trials by another validation metric."""
 
 
-MOST = {"replicates": 1000, "seeds": 1000, "epochs": 100_000, "trials": 1_000_000}
-"""More than anybody has the time for: a slip of the keyboard is refused and not begun."""
+MOST = {"replicates": 1000, "seeds": 1000, "epochs": 100_000, "trials": 1_000_000, "image_size": 2048}
+"""More than anybody has the time, or the memory, for: a slip of the keyboard is refused and not begun."""
 SHAPES: Mapping[Any, Shape] = {
     str: str,
     int: int,
@@ -100,7 +100,9 @@ class StudyConfig:
             _at_least(f"--{name}", getattr(self, name), low)
         for name, high in MOST.items():
             if getattr(self, name) > high:
-                raise InputError(f"--{name}: expected a number ≤ {high}, got {getattr(self, name)!r:.60}")
+                raise InputError(
+                    f"--{name.replace('_', '-')}: expected a number ≤ {high}, got {getattr(self, name)!r:.60}"
+                )
         if self.trials < 2 * self.replicates:
             raise InputError(
                 f"--trials: {self.trials} per loss over {self.replicates} replicates: fewer than 2 trials a search\n"

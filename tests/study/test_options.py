@@ -60,6 +60,7 @@ def refused(capsys, *argv):
         ([*TASK, "--replicates", "0"], ["--replicates", "≥ 1"]),
         ([*TASK, "--replicates", "10000000"], ["--replicates", "≤ 1000", "got 10000000"]),
         ([*TASK, "--epochs", "9" * 40], ["--epochs", "≤ 100000"]),
+        ([*TASK, "--image-size", "100000"], ["--image-size", "≤ 2048"]),
         ([*TASK, "--epochs", "1"], ["--epochs", "warm-up"]),
         ([*TASK, "--output", "what?"], ["question mark"]),
         ([*TASK, "stray"], ["did not expect 'stray'"]),

@@ -1,6 +1,6 @@
 """Feed the commands nonsense and damaged runs; they must answer with a short block, never a traceback or a hang.
 
-    python -m benchmarks.fuzz                        # 600 command lines, 200 damaged runs, 24 in processes of their own
+    python -m benchmarks.fuzz                        # 520 command lines, 150 damaged runs, 16 in processes of their own
     python -m benchmarks.fuzz --lines 100 --damaged 20 --processes 4
 
 One tiny run is made first (digits, two losses). Command lines are drawn by Hypothesis from every option of study.tune,
@@ -288,10 +288,10 @@ def drawn(strategy: Any, count: int, seed: int) -> list[Any]:  # noqa: ANN401
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, default=600, help="command lines in this process (default: 600)")
-    parser.add_argument("--damaged", type=int, default=200, help="damaged runs (default: 200)")
+    parser.add_argument("--lines", type=int, default=520, help="command lines in this process (default: 520)")
+    parser.add_argument("--damaged", type=int, default=150, help="damaged runs (default: 150)")
     parser.add_argument(
-        "--processes", type=int, default=24, help="command lines in processes of their own (default: 24)"
+        "--processes", type=int, default=16, help="command lines in processes of their own (default: 16)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything (default: 0)")
     parser.add_argument("--run", type=Path, help="a finished tiny run, in the place of one that is made")

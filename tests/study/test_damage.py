@@ -72,14 +72,14 @@ def test_every_option_is_fed():
         assert known - {"--help", "--dry-run"} == set(table)
 
 
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=cases.lines().filter(lambda line: not {"full", "paper", "all"} & set(line[1]) and "--add" not in line[1]))
 def test_any_command_line_is_answered_in_a_few_lines(field, line):
     outcome = fuzz_line(field, line)
     assert not outcome.fault, (line, outcome.err, outcome.trace)
 
 
-@settings(max_examples=6, deadline=None, database=None)
+@settings(max_examples=3, deadline=None, database=None)
 @given(
     kind=st.sampled_from([kind for kind in cases.KINDS if not kind.startswith("tune/")]),
     how=st.sampled_from(sorted(cases.DAMAGES)),

@@ -10,12 +10,20 @@ from study.config import Resources, StudyConfig
 from study.errors import CannotGoOn
 from study.nodes import LOOK_SECONDS, NodeWatch
 from study.run import Key, RunDirectory
-from study.trial import DEATHS_ALLOWED, failed_by
+from study.trial import DEATHS_ALLOWED, Watchdog, failed_by
 from study.work import Job, Work, first_ready
 
 
 @ray.remote(max_retries=DEATHS_ALLOWED)
-def _do(work: Work, key: Key, config: StudyConfig, source: Any, run_path: str, device: str) -> dict[str, Any]:  # noqa: ANN401
+def _do(
+    work: Work,
+    key: Key,
+    config: StudyConfig,
+    source: Any,  # noqa: ANN401
+    run_path: str,
+    device: str,
+    timeout: float,
+) -> dict[str, Any]:
     import time
 
     run = RunDirectory(Path(run_path))
@@ -24,7 +32,8 @@ def _do(work: Work, key: Key, config: StudyConfig, source: Any, run_path: str, d
         return done
     started = time.perf_counter()
     try:
-        cell = work(key, config, source, run, device)
+        with Watchdog(run, key, timeout):
+            cell = work(key, config, source, run, device)
     except CannotGoOn:
         raise
     except Exception as error:
@@ -70,7 +79,9 @@ def run_remote(
     while waiting or running:
         while len(running) < concurrency and (job := first_ready(waiting, unfinished)):
             waiting.remove(job)
-            running[_do.options(**amounts).remote(job.work, job.key, config, source, str(run.path), device)] = job.key
+            limit = resources.trial_timeout if job.limited else 0.0
+            task = _do.options(**amounts).remote(job.work, job.key, config, source, str(run.path), device, limit)
+            running[task] = job.key
             progress.started(job.key)
         finished, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
         nodes.look()

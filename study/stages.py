@@ -121,7 +121,7 @@ def train(context: Context) -> None:
 def evaluate(context: Context) -> None:
     """Measure and attack every confirmed model."""
     config, run = context.config, context.run
-    _work(context, "cost", [Job(cost_key(config), measure_cost)])
+    _work(context, "cost", [Job(cost_key(config), measure_cost, limited=True)])
     _work(context, "evaluate", [Job(key, evaluate_model) for key in evaluation_keys(config, run)])
     _work(context, "attack", attack_jobs(config, run, context.source))
 

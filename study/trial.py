@@ -304,7 +304,8 @@ def run_training(
     checkpoint = run.checkpoint(training.key)
     splits_of(training.key, config, source)  # cut before the clock starts: the first in a process takes a while
     started = time.perf_counter()
-    with _watchdog(training, run, timeout):
+    described = {"training": {k: v for k, v in training.to_dict().items() if k != "key"}}
+    with Watchdog(run, training.key, timeout, described):
         try:
             cell = train(training, config, source, checkpoint=checkpoint, timeout=timeout, report=report, **place)
         except NonFiniteLoss as error:
@@ -319,7 +320,7 @@ def run_training(
             cell = failed_by(error)
     cell["seconds"] = time.perf_counter() - started
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
-    cell["training"] = {k: v for k, v in training.to_dict().items() if k != "key"}
+    cell |= described
     model, kept = cell.pop("model", None), cell.pop("kept", {})
     if rank == 0:
         if model is not None and training.keep_weights:
@@ -381,11 +382,20 @@ def save_weights(
     write_atomic(path, buffer.getvalue())
 
 
-class _watchdog:
-    """Ends the process of a training that hangs, after its cell says so."""
+class Watchdog:
+    """Ends this process if a piece of work hangs, after its cell says so.
 
-    def __init__(self, training: Training, run: RunDirectory, timeout: float) -> None:
-        self.timer = threading.Timer(1.2 * timeout + 10, self._end, (training, run, timeout)) if timeout else None
+    Args:
+        run: where the cell goes.
+        key: of the cell.
+        timeout: seconds that the work may take (some more are granted before it counts as hanging); 0: any time.
+        content: what else the cell says.
+    """
+
+    def __init__(self, run: RunDirectory, key: Key, timeout: float, content: Mapping[str, Any] | None = None) -> None:
+        error = f"hangs: no end of it for {timeout:g} s (--trial-timeout); its process was ended"
+        cell = {"state": "failed", "reason": "timeout", "error": error, "seconds": timeout, **(content or {})}
+        self.timer = threading.Timer(1.2 * timeout + 10, self._end, (run, key, cell)) if timeout else None
 
     def __enter__(self) -> None:
         if self.timer is not None:
@@ -397,16 +407,6 @@ class _watchdog:
             self.timer.cancel()
 
     @staticmethod
-    def _end(training: Training, run: RunDirectory, timeout: float) -> None:
-        error = f"hangs: no end of an epoch for {timeout:g} s (--trial-timeout); its process was ended"
-        run.write_cell(
-            training.key,
-            {
-                "state": "failed",
-                "reason": "timeout",
-                "error": error,
-                "seconds": timeout,
-                "training": {k: v for k, v in training.to_dict().items() if k != "key"},
-            },
-        )
+    def _end(run: RunDirectory, key: Key, cell: Mapping[str, Any]) -> None:
+        run.write_cell(key, cell)
         os._exit(75)

@@ -18,6 +18,8 @@ class Job:
     key: Key
     work: Work
     after: tuple[Key, ...] = ()
+    limited: bool = False
+    """Whether the time limit of trainings holds for it too: it runs losses, which may hang."""
 
 
 def first_ready(waiting: Iterable[Job], unfinished: set[Key]) -> Job | None:

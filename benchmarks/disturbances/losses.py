@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class _Misbehaves(nn.CrossEntropyLoss):
-    """Cross-entropy for its first 20 steps in a process."""
+    """Cross-entropy for its first 5 steps of a training."""
 
     def __init__(self, class_counts: tuple[float, ...]) -> None:
         super().__init__()
@@ -16,10 +16,10 @@ class _Misbehaves(nn.CrossEntropyLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         self.steps += self.training
         value: Tensor = super().forward(logits, target)
-        return self.misbehave(value) if self.steps > 20 else value
+        return self.misbehave(value) if self.steps > 5 else value
 
     def misbehave(self, value: Tensor) -> Tensor:
-        raise NotImplementedError
+        return value
 
 
 class Hangs(_Misbehaves):

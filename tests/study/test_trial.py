@@ -1,5 +1,6 @@
 """One training: what its network is normalised by, and which number a search is told."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,8 @@ from study import trial
 from study.data.embedded import digits
 from study.data.types import Images
 from study.methods import Running
-from study.run import Key
-from study.trial import Training, build_network, splits, train
+from study.run import Key, RunDirectory
+from study.trial import Training, Watchdog, build_network, splits, train
 from tests.study.test_search import RECIPE, config
 
 STUDY = config(dataset="digits", losses=("ce",), trials=4, epochs=3)
@@ -59,3 +60,16 @@ def test_the_objective_is_the_validation_metric_of_the_last_epoch(monkeypatch):
     cell = train(Training(KEY, RECIPE, {}, seed=0), STUDY, digits())
     assert cell["objective"] == 0.7
     assert cell["metrics"] == {"balanced_accuracy": 0.7, "accuracy": 0.65}
+
+
+def test_a_watchdog_writes_the_cell_and_then_ends_the_process(tmp_path, monkeypatch):
+    ended = []
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append((code, run.read_cell(KEY)["reason"])))
+    run = RunDirectory(tmp_path)
+    watchdog = Watchdog(run, KEY, 2.0, {"training": {"seed": 1}})
+    assert watchdog.timer.interval == pytest.approx(12.4)
+    watchdog.timer.function(*watchdog.timer.args)
+    assert ended == [(75, "timeout")]
+    assert run.read_cell(KEY)["training"] == {"seed": 1}
+    with Watchdog(run, KEY, 0.0) as unlimited:
+        assert unlimited is None

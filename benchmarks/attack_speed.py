@@ -1,6 +1,6 @@
 """Attacks on one model: blocks over all cores against the library in one process with one thread, and with all.
 
-    python -m benchmarks.attack_speed [--points 1000] [--eps 0.1] [--epochs 5] [--out FILE]
+    python -m benchmarks.attack_speed [--points 1000] [--eps 0.1] [--epochs 5] [--no-curve] [--out FILE]
 
 The library is pyautoattack's AutoAttack, version standard: APGD-CE, targeted APGD-DLR, targeted FAB, Square, each on
 the points that still stand, in a process of its own: 250 at a time, as it comes, and 500 at a time, as here. This
@@ -162,7 +162,7 @@ def run_library(path: Path, eps: float, threads: int, batch: int, points: int) -
     print(seconds, robust)
 
 
-def report(points: int, eps: float, epochs: int) -> str:
+def report(points: int, eps: float, epochs: int, curve: bool) -> str:
     """Measure, and return the markdown."""
     import ray
 
@@ -183,14 +183,16 @@ def report(points: int, eps: float, epochs: int) -> str:
         connect(Resources())
         ours(path, config, SAME, (RADII[-1],))  # starts the processes
         mine = {what: ours(path, config, what, (eps,)) for what in (SAME, WHOLE)}
-        alone = [ours(path, config, SAME, (radius,)) for radius in RADII]
-        together = ours(path, config, SAME, RADII)
+        alone = [ours(path, config, SAME, (radius,)) for radius in RADII] if curve else []
+        together = ours(path, config, SAME, RADII) if curve else None
         ray.shutdown()
     better = {batch: min(s for (_, size), (s, _) in theirs.items() if size == batch) for batch in BATCHES}
+    command = f"python -m benchmarks.attack_speed --points {points} --eps {eps:g} --epochs {epochs}"
+    command += "" if curve else " --no-curve"
     lines = [
         "# Attacks over all cores",
         "",
-        f"`python -m benchmarks.attack_speed --points {points} --eps {eps:g} --epochs {epochs}`",
+        f"`{command}`",
         "",
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cores} cores, Python {platform.python_version()}. "
         f"{points} points, Linf {eps:g}, mnist5k, small_cnn.",
@@ -208,6 +210,8 @@ def report(points: int, eps: float, epochs: int) -> str:
     for name, seconds, robust in rows:
         times = " | ".join(f"{better[batch] / seconds:.2f}" for batch in BATCHES)
         lines.append(f"| {name} | {seconds:.1f} | {points / seconds:.0f} | {robust:.1%} | {times} |")
+    if together is None:
+        return "\n".join([*lines, ""])
     apart = sum(seconds for seconds, _ in alone)
     shares = ", ".join(f"{radius:g}: {found[radius]:.1%}" for radius, (_, found) in zip(RADII, alone, strict=True))
     carried = ", ".join(f"{radius:g}: {value:.1%}" for radius, value in sorted(together[1].items()))
@@ -226,6 +230,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--eps", type=float, default=0.1)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--no-curve", action="store_true", help="leave out the curve of four radii")
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=BATCHES[0], help=argparse.SUPPRESS)
     parser.add_argument("--library", type=Path, help=argparse.SUPPRESS)
@@ -234,7 +239,7 @@ def main() -> None:
     if values.library:
         run_library(values.library, values.eps, values.threads, values.batch, values.points)
         return
-    text = report(values.points, values.eps, values.epochs)
+    text = report(values.points, values.eps, values.epochs, not values.no_curve)
     print(text)
     if values.out:
         values.out.write_text(text)

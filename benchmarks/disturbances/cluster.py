@@ -23,6 +23,8 @@ RECIPE = {
 SLOW = "benchmarks.disturbances.losses:Slow"
 HANGS = "benchmarks.disturbances.losses:Hangs"
 RANK_PROCESS = "RayTrainWorker"
+OLD_ENOUGH = 15.0
+"""Seconds after which a rank has begun to train."""
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def rank_killed(folder: Path) -> str:
         while not killed and time.monotonic() < until:
             for one in psutil.process_iter():
                 try:
-                    ours = RANK_PROCESS in " ".join(one.cmdline()) and one.cpu_times().user > 6.0
+                    ours = RANK_PROCESS in " ".join(one.cmdline()) and time.time() - one.create_time() > OLD_ENOUGH
                 except psutil.Error:
                     continue
                 if ours:
@@ -80,18 +82,18 @@ def rank_killed(folder: Path) -> str:
 
     with local_ray():
         threading.Thread(target=kill, daemon=True).start()
-        run = train(folder / "run", SLOW, workers_per_trial=2)
+        run = train(folder / "run", SLOW, epochs=80, workers_per_trial=2)
     ((_, cell),) = run.cells("confirm")
     expect(bool(killed), "no rank was found to kill")
     expect(cell["state"] == "complete", f"{cell}")
-    expect(len(cell["epochs"]) == 30, f"{len(cell['epochs'])} epochs")
-    return "one of two ranks killed while it trained: the group started again, 30 epochs are there, complete"
+    expect(len(cell["epochs"]) == 80, f"{len(cell['epochs'])} epochs")
+    return "one of two ranks killed while it trained: the group started again, 80 epochs are there, complete"
 
 
 def cpus_return(folder: Path) -> str:
     """Two ranks that hang: ended at the time limit, their CPUs free for the next training."""
     with local_ray() as ray:
-        run = train(folder / "run", HANGS, "ce", workers_per_trial=2, trial_timeout=2.0)
+        run = train(folder / "run", HANGS, "ce", workers_per_trial=2, trial_timeout=30.0)
         until = time.monotonic() + 60
         while ray.available_resources().get("CPU", 0.0) < 2 and time.monotonic() < until:
             time.sleep(0.2)

@@ -7,6 +7,7 @@ What is done here and not in the library, and why:
 - Square's start pattern for L2 does not fit some small images (12, 14, 18, 19, 24 or fewer than 5 pixels): they are
   framed by black pixels which the model does not see.
 - FAB's projection for Linf is done without sorting (`fab_projection`): the same result in a quarter of the time.
+- They search on the model with its batch norms folded into the convolutions (`folded`): an eighth less time.
 - A model whose output does not depend on its input at all gets a gradient of zero instead of an error from autograd.
 - The library's messages go to a logger that prints nothing, unless a logger is given.
 """
@@ -27,6 +28,7 @@ from torch.nn import functional
 from study.probes import attack_losses
 from study.probes.attack_losses import LossFunction
 from study.probes.fab_projection import projection_linf
+from study.probes.folded import folded
 
 fab_base.projection_linf = projection_linf  # the library calls it by this name and has no other way to be given one
 
@@ -207,7 +209,8 @@ class Suite:
         The images are those that the model classifies correctly. The library seeds torch's global generator with
         `seed`; the caller keeps its own state safe.
         """
-        return self.build(name, images.device, seed).perturb(images, labels).detach()
+        with folded(self.model.model, images):
+            return self.build(name, images.device, seed).perturb(images, labels).detach()
 
     def build(self, name: str, device: torch.device, seed: int) -> Attack:
         """Return the attack of that name, ready to run."""
@@ -230,7 +233,8 @@ class Suite:
         common = {"norm": self.settings.norm, "eps": self.settings.eps, "seed": seed, "device": images.device}
         attack = self._apgd("apgd-own", common)
         attack.loss_function, attack.succeeds = loss, succeeds
-        return attack.run_on_all(images, labels)
+        with folded(self.model.model, images):
+            return attack.run_on_all(images, labels)
 
     def _fab(self, name: str, common: dict[str, Any]) -> Attack:
         """Return FAB, targeted or not. Where it stands in for the targeted attacks, it has 5 restarts as in plus."""

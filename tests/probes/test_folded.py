@@ -1,0 +1,141 @@
+"""Folding batch norms away while a model is attacked: the same logits, and everything in its place afterwards."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from study.models.registry import build_model
+from study.probes.folded import folded
+
+
+def settled(model):
+    """Return the model in eval mode, with statistics and weights of its batch norms that are not 0 and 1."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low in (
+                (module.weight, 0.5),
+                (module.running_var, 0.5),
+                (module.bias, -1),
+                (module.running_mean, -1),
+            ):
+                tensor.data.uniform_(low, 1.5, generator=generator)
+    return model.eval().requires_grad_(False)
+
+
+def norms(model):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "left"),
+    [
+        ("small_cnn", 28, 0),
+        ("resnet20", 16, 0),
+        ("resnet18", 16, 0),
+        ("vgg16_bn", 32, 0),
+        ("preact_resnet18", 16, 9),  # half of them come before their convolution
+        ("mlp", 16, 0),
+    ],
+)
+def test_same_logits_and_gradients_with_fewer_layers(name, side, left):
+    model = settled(build_model(name, shape=(side, side, 3), num_classes=5, seed=0))
+    images = torch.rand(12, 3, side, side, generator=torch.Generator().manual_seed(2))
+    modules, state = list(model.modules()), {k: v.clone() for k, v in model.state_dict().items()}
+
+    def outcome():
+        given = images.clone().requires_grad_()
+        logits = model(given)
+        return logits.detach(), torch.autograd.grad(logits[:, 0].sum(), given)[0]
+
+    expected, slope = outcome()
+    with folded(model, images):
+        assert norms(model) == left
+        logits, folded_slope = outcome()
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * scale)
+    torch.testing.assert_close(folded_slope, slope, rtol=0, atol=1e-3 * float(slope.abs().max()))
+    assert list(model.modules()) == modules
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
+
+
+def test_by_hand():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.0), nn.Flatten(), nn.Linear(1, 2))
+    model.eval().requires_grad_(False)
+    for tensor, value in (
+        (model[0].weight, 3.0),
+        (model[0].bias, 1.0),
+        (model[1].weight, 2.0),
+        (model[1].bias, 5.0),
+        (model[1].running_mean, 4.0),
+        (model[1].running_var, 16.0),
+    ):
+        tensor.data.fill_(value)
+    with folded(model, torch.full((1, 1, 1, 1), 0.5)):
+        assert float(model[0].weight) == 1.5  # 2 / 4 · 3
+        assert float(model[0].bias) == 3.5  # 2 / 4 · (1 − 4) + 5
+        assert type(model[1]) is nn.Identity
+    assert float(model[0].weight) == 3.0
+
+
+class Odd(nn.Module):
+    """A convolution and a batch norm that are not simply one after the other, each in its own way."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.conv, self.norm, self.head = way, nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 5)
+
+    def forward(self, images):
+        between = self.conv(images)
+        if self.way == "changed in place":
+            between.relu_()
+        maps = self.norm(between)
+        if self.way == "used twice":
+            maps = maps + between
+        if self.way == "normed twice":
+            maps = self.norm(between) * maps
+        if self.way == "convolved twice":
+            maps = maps + self.conv(images)
+        if self.way == "in numbers":
+            maps = maps + F.conv2d(images, self.conv.weight)
+        return self.head(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize("way", ["changed in place", "used twice", "normed twice", "convolved twice", "in numbers"])
+def test_what_is_not_a_pair_stays(way):
+    model, images = settled(Odd(way)), torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    expected = model(images)
+    with folded(model, images):
+        assert norms(model) == 1
+        torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("way", ["hook", "training", "no statistics", "shared", "random"])
+def test_what_cannot_be_folded_stays(way):
+    convolution, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=way != "no statistics")
+    layers = [convolution, norm]
+    if way == "shared":
+        layers += [nn.Conv2d(4, 4, 3), norm]
+    if way == "random":
+        layers += [nn.Dropout(0.5)]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    if way == "hook":
+        norm.register_forward_hook(lambda module, given, result: result + 1)
+    if way == "training":
+        norm.train()
+    if way == "random":
+        model[2].train()
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    with folded(model, images):
+        assert model[1] is norm
+        assert model[0] is convolution
+
+
+def test_everything_is_in_place_after_an_error():
+    model = settled(build_model("small_cnn", shape=(28, 28, 1), num_classes=3, seed=0))
+    count = norms(model)
+    with pytest.raises(RuntimeError, match="stop"), folded(model, torch.zeros(1, 1, 28, 28)):
+        raise RuntimeError("stop")
+    assert norms(model) == count

@@ -179,11 +179,11 @@ def measure(path: Path, config: Any, eps: float, rounds: int) -> tuple[dict[int,
     cores = len(os.sched_getaffinity(0))
     theirs: dict[tuple[int, int], list[tuple[float, float]]] = {}
     mine: dict[str, list[tuple[float, float]]] = {}
-    ours(path, config, SAME, (RADII[-1],))  # starts the processes
     for _ in range(rounds):
         for batch in BATCHES:
             for threads in dict.fromkeys((1, cores)):
                 theirs.setdefault((batch, threads), []).append(library(path, config, eps, threads, batch))
+        ours(path, config, SAME, (RADII[-1],))  # Ray has ended the processes that were idle for long
         for what in (SAME, WHOLE):
             seconds, found = ours(path, config, what, (eps,))
             mine.setdefault(what, []).append((seconds, found[eps]))

@@ -8,7 +8,7 @@ from study.config import StudyConfig
 from study.run import Key, RunDirectory
 from study.spaces import loss_space
 from study.tasks import get_task
-from study.trial import pixels, splits, start_network
+from study.trial import failed_by, pixels, splits, start_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,28 +27,45 @@ def measure_cost(key: Key, config: StudyConfig, source: "Source", run: RunDirect
     """Time forward pass, loss, backward pass and optimiser's step; return the cell with a row for every loss.
 
     Each loss has a network of its own with the same weights and sees the same batch. A round gives every loss `STEPS`
-    steps, and the order turns from round to round; the figure is the median over the rounds.
+    steps, and the order turns from round to round; the figure is the median over the rounds. A loss that raises has
+    no row; its trainings say why.
     """
     data = splits(config, source, 0, final=False)
     batch = min(int(get_task(config.task).recipe(source)["batch_size"]), len(data.train))
     images = pixels(data.train.images[:batch]).to(device)
-    steps = {loss: _stepper(config, data, loss, images, batch, device) for loss in config.losses}
-    spent: dict[str, list[float]] = {loss: [] for loss in steps}
-    for step in steps.values():
-        step()
-    for number in range(ROUNDS):
+    steps: dict[str, Callable[[], None]] = {}
+    failed: dict[str, dict[str, Any]] = {}
+    spent: dict[str, list[float]] = {loss: [] for loss in config.losses}
+    for number in range(ROUNDS + 1):
         first = number % len(config.losses)
         for loss in (*config.losses[first:], *config.losses[:first]):
-            started = time.perf_counter()
-            for _ in range(STEPS):
-                steps[loss]()
-            spent[loss].append((time.perf_counter() - started) / STEPS)
+            if loss in failed:
+                continue
+            try:
+                if loss in steps:
+                    spent[loss].append(_timed(steps[loss]))
+                else:
+                    steps[loss] = _stepper(config, data, loss, images, batch, device)
+                    steps[loss]()  # the first one also fetches memory
+            except Exception as error:
+                failed[loss] = failed_by(error)
+    if len(failed) == len(config.losses):
+        return failed[config.losses[0]]
     per_epoch = -(-len(data.train) // batch)
     rows = [
         {"loss": loss, "step_seconds": median(values), "epoch_seconds": median(values) * per_epoch, "images": batch}
         for loss, values in spent.items()
+        if loss not in failed
     ]
     return {"state": "complete", "steps": rows}
+
+
+def _timed(step: "Callable[[], None]") -> float:
+    """Return the seconds of a step, the mean of a few."""
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return (time.perf_counter() - started) / STEPS
 
 
 def _stepper(

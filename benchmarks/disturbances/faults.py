@@ -60,7 +60,8 @@ def failing(folder: Path, loss: str, reason: str, *more: object) -> str:
     path = folder / "run"
     run(*small("ce", f"{LOSSES}:{loss}"), *more, "--output", path).ended(1).says("cells failed", "--resume")
     states: dict[str, set[str]] = {"ce": set(), loss: set()}
-    stages = [stage for stage in STAGES if stage != "cost"]  # one cell for all losses: it fails with any of them
+    ends = reason in ("timeout", "process")  # the costs of all losses are measured in one process: it ends with any
+    stages = [stage for stage in STAGES if not (ends and stage == "cost")]
     for content in cells(path, stages).values():
         cell = json.loads(content)
         states[cell["key"]["loss"].rpartition(":")[2]].add(cell.get("reason") or cell["state"])

@@ -26,10 +26,9 @@ def knn(train: ArrayLike, features: ArrayLike, k: int = NEIGHBOURS) -> FloatArra
     """
     kept, asked = _unit(_matrix("train", train)), _unit(_matrix("features", features))
     _check(kept, asked)
-    place = len(kept) - min(k, len(kept))
-    nearest = [np.partition(part @ kept.T, place, axis=1)[:, place] for part in _chunks(asked)]
-    similarity = np.concatenate(nearest) if nearest else np.empty(0)
-    return -np.sqrt(np.clip(2.0 - 2.0 * similarity, 0.0, None))
+    place, narrow = len(kept) - min(k, len(kept)), kept.astype(np.float32)
+    found = [_distance_at(place, part, kept, narrow) for part in _chunks(asked)]
+    return -np.concatenate(found) if found else np.empty(0)
 
 
 def mahalanobis(train: ArrayLike, labels: ArrayLike, features: ArrayLike) -> FloatArray:
@@ -54,6 +53,18 @@ def mahalanobis(train: ArrayLike, labels: ArrayLike, features: ArrayLike) -> Flo
     precision = pinvh(centred.T @ centred / len(kept))
     found = [_squared_distances(part, means, precision).min(1) for part in _chunks(asked)]
     return -np.concatenate(found) if found else np.empty(0)
+
+
+def _distance_at(place: int, asked: FloatArray, kept: FloatArray, narrow: "np.ndarray") -> FloatArray:
+    """Return the distance (N,) to the training sample at a place in the order of similarity.
+
+    Which one that is, float32 tells, in half the time; how far it is, float64. (Samples whose order float32 does not
+    tell lie equally far to 1e-7 in the square.)
+    """
+    similarity = asked.astype(np.float32) @ narrow.T
+    nearest = kept[np.argpartition(similarity, place, axis=1)[:, place]]
+    distance: FloatArray = np.linalg.norm(asked - nearest, axis=1)
+    return distance
 
 
 def _squared_distances(features: FloatArray, means: FloatArray, precision: FloatArray) -> FloatArray:

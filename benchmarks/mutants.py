@@ -11,7 +11,6 @@ faults does not fit the project any more.
 
 import argparse
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -23,9 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from benchmarks.faults import FAULTS, Fault
+from benchmarks.page import machine
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = (".git", ".hypothesis", ".venv", "__pycache__", "results", "*.egg-info", ".*_cache")
@@ -131,16 +129,6 @@ def hunted(fault: Fault, quick: bool) -> Outcome:
     return Outcome(fault, caught_by, whole, time.perf_counter() - started)
 
 
-def machine() -> str:
-    """Return the processor, its cores, versions and the date."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = models[0].partition(":")[2].strip() if models else name
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name}, {os.cpu_count()} cores, {versions}, {time.strftime('%Y-%m-%d')}"
-
-
 def report(outcomes: Sequence[Outcome], command: str) -> str:
     """Return the results as markdown."""
     caught = [outcome for outcome in outcomes if outcome.caught_by]
@@ -151,7 +139,7 @@ def report(outcomes: Sequence[Outcome], command: str) -> str:
         [
             "# Planted faults, and the tests that notice them",
             "",
-            f"{machine()}; `{command}`, {minutes:.0f} minutes.",
+            f"{machine('all used')}; `{command}`, {minutes:.0f} minutes.",
             "",
             f"{len(outcomes)} faults, one at a time: {len(caught)} caught, {len(outcomes) - len(caught)} missed. "
             f"Of those caught, {late} needed the whole suite; the others were noticed by the tests named for them.",

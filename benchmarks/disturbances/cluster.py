@@ -11,15 +11,6 @@ import psutil
 
 from benchmarks.disturbances.runs import PATIENCE, Process, expect, resume, small, whole
 
-RECIPE = {
-    "learning_rate": 0.1,
-    "weight_decay": 1e-4,
-    "momentum": 0.9,
-    "schedule": "cosine",
-    "warmup_epochs": 1,
-    "batch_size": 64,
-    "augmentation": "none",
-}
 SLOW = "benchmarks.disturbances.losses:Slow"
 HANGS = "benchmarks.disturbances.losses:Hangs"
 RANK_PROCESS = "RayTrainWorker"
@@ -52,13 +43,16 @@ def train(path: Path, *losses: str, epochs: int = 30, **resources: Any) -> Any: 
     from study.pool import ListFeed, run_pool
     from study.progress import StageProgress, totals_by_loss
     from study.run import Key, RunDirectory
+    from study.tasks import get_task
     from study.trial import Training
 
-    work = [Training(Key("confirm", "plain", loss, "default", 0, 0), RECIPE, {}, 3) for loss in losses]
+    source = digits()
+    recipe = dict(get_task("imbalanced").recipe(source))
+    work = [Training(Key("confirm", "plain", loss, "default", 0, 0), recipe, {}, 3) for loss in losses]
     given = {"task": "imbalanced", "preset": "smoke", "losses": losses, "replicates": 1, "trials": 2, "epochs": epochs}
     run = RunDirectory(path)
     progress = StageProgress("confirm", totals_by_loss(one.key for one in work))
-    run_pool(iter([(ListFeed(work), progress)]), study_config(given), Resources(**resources), run, ray.put(digits()))
+    run_pool(iter([(ListFeed(work), progress)]), study_config(given), Resources(**resources), run, ray.put(source))
     return run
 
 

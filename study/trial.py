@@ -222,7 +222,7 @@ def _begin(
         Recipe(**{**training.recipe, "epochs": config.epochs}),
         score=task.score,
         judge=judge,
-        eps=task.radius(config.dataset) if task.radius else 0.0,
+        eps=task.defended(config.dataset) if task.defended else 0.0,
         memory_size=config.memory,
         data_seed=derive(config.seed, "method", key.replicate),
         seed=training.seed,

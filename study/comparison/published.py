@@ -71,6 +71,15 @@ def _continual(method: str, class_incremental: float, task_incremental: float, *
     )  # fmt: skip
 
 
+def _robust(source: str, accuracy: float, robust: float) -> tuple[Figure, ...]:
+    """Return what RobustBench lists of one-step adversarial training at 8/255; the networks are ResNet-18s."""
+    where = ("adversarial", "cifar10", "preact_resnet18", "ce")
+    return (
+        Figure(*where, accuracy / 100, source, "fast"),
+        Figure(*where, robust / 100, source, "fast", "attack", f"Linf-{8 / 255:g}", "robust_accuracy"),
+    )
+
+
 def _voc(source: str, percent: float) -> Figure:
     return Figure(
         "segmentation", "voc2012", "deeplabv3_resnet50", "ce", percent / 100, source, probe="segmentation",
@@ -86,6 +95,7 @@ _WRN = "Zagoruyko and Komodakis 2016 (arXiv 1605.07146), README of their code"
 _CAO = "Cao et al. 2019 (arXiv 1906.07413), table 2"
 _KINI = "Kini et al. 2021 (arXiv 2103.01574), CIFAR-LT at ρ = 100"
 _MENON = "Menon et al. 2021 (arXiv 2007.07314), as listed by github.com/GZWQ/Awesome-Long-Tailed"
+_ROBUSTBENCH = "RobustBench, model_info/cifar10/Linf"
 _MMSEG = "github.com/open-mmlab/mmsegmentation, configs/deeplabv3"
 
 FIGURES: tuple[Figure, ...] = (
@@ -106,6 +116,8 @@ FIGURES: tuple[Figure, ...] = (
     *_continual("naive", 19.62, 61.02),
     *_continual("joint", 92.20, 98.31),
     *_continual("replay", 44.79, 91.19, memory=200),
+    *_robust(f"Wong et al. 2020 (arXiv 2001.03994), as listed by {_ROBUSTBENCH}", 83.34, 43.21),
+    *_robust(f"Andriushchenko and Flammarion 2020 (arXiv 2007.02617), as listed by {_ROBUSTBENCH}", 79.84, 43.93),
     _voc(f"{_MMSEG}, 20,000 steps", 76.17),
     _voc(f"{_MMSEG}, 40,000 steps", 77.68),
     _voc("github.com/SegmentationBLWX/sssegmentation, docs/deeplabv3", 77.72),

@@ -110,7 +110,9 @@ class Task:
     dense: bool = False
     """Whether every pixel has a label, and a network gives logits for each."""
     radius: Callable[[str], float] | None = None
-    """Name of a data set → Linf radius of the endpoint and of the defences; None for tasks without attacks in them."""
+    """Name of a data set → Linf radius of the endpoint; None for tasks without attacks in them."""
+    defended: Callable[[str], float] | None = None
+    """Name of a data set → Linf radius at which defences train; None for tasks without defences."""
 
     def applies(self, probe: str) -> Applies:
         """Return whether a probe makes sense here."""

@@ -12,7 +12,7 @@ search; cost is from opening the searches to the last cell, without the start of
 resident one of the process that drives the study.
 
 Prints markdown. Times are of the clock: nothing else should run. What Ray's processes are compared with has their low
-priority (nice 15). In full about 6 minutes on two cores, quick about 2.
+priority (nice 15). In full about 12 minutes on two cores, quick about 2.
 """
 
 import argparse
@@ -265,7 +265,7 @@ def report(quick: bool) -> list[str]:
     try:
         with tempfile.TemporaryDirectory() as name:
             for text, targets in (
-                throughput(Path(name), *((8, 5, 1) if quick else (20, 0, 2))),
+                throughput(Path(name), *((8, 5, 1) if quick else (40, 0, 3))),
                 empty(Path(name), 300 if quick else 2000),
             ):
                 parts.append(text)

@@ -221,8 +221,8 @@ def curve_line(path: Path, config: Any) -> str:  # noqa: ANN401
     )
 
 
-def report(points: int, eps: float, epochs: int, rounds: int, curve: bool) -> str:
-    """Measure, and return the markdown."""
+def report(points: int, eps: float, epochs: int, rounds: int, curve: bool) -> list[str]:
+    """Measure, and return the parts of the markdown."""
     import ray
 
     from study.cluster import connect
@@ -245,17 +245,13 @@ def report(points: int, eps: float, epochs: int, rounds: int, curve: bool) -> st
         times = [f"{times_the_better(side, theirs[batch]):.2f}" for batch in BATCHES]
         rows.append([side.name, f"{seconds:.1f}", f"{points / seconds:.0f}", f"{side.robust:.1%}", *times])
     targets = [at_least(f"{SAME}, times the better run of the library as it comes", float(rows[-2][4]), 1.8)]
-    return "\n\n".join(
-        [
-            "# Attacks over all cores",
-            f"`python -m benchmarks.attack_speed --points {points} --eps {eps:g} --epochs {epochs} --rounds {rounds}"
-            f"{'' if curve else ' --no-curve'}`",
-            f"{machine('all used')}. {points} points, Linf {eps:g}, mnist5k, small_cnn.",
-            markdown(header, rows),
-            targets_table(targets),
-            *([line] if line else []),
-        ]
-    )
+    return [
+        "# Attacks over all cores",
+        f"{machine('all used')}. {points} points, Linf {eps:g}, mnist5k, small_cnn.",
+        markdown(header, rows),
+        targets_table(targets),
+        *([line] if line else []),
+    ]
 
 
 def main() -> None:
@@ -274,7 +270,7 @@ def main() -> None:
     if values.library:
         run_library(values.library, values.eps, values.threads, values.batch, values.points)
         return
-    publish([report(values.points, values.eps, values.epochs, values.rounds, not values.no_curve)], values.out)
+    publish(report(values.points, values.eps, values.epochs, values.rounds, not values.no_curve), values.out)
 
 
 if __name__ == "__main__":

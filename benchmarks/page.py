@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,9 +113,19 @@ def arguments(text: str | None, parser: argparse.ArgumentParser | None = None) -
     return parser.parse_args()
 
 
+def command() -> str:
+    """Return the command that runs, without where it writes to."""
+    given = sys.argv[1:]
+    if "--out" in given:
+        place = given.index("--out")
+        given = given[:place] + given[place + 2 :]
+    return " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *given])
+
+
 def publish(parts: Sequence[str], out: Path | None) -> None:
-    """Print a report, and write it to a file if one is named."""
-    text = "\n\n".join(parts) + "\n"
+    """Print a report with the command below its title, and write it to a file if one is named."""
+    title, *rest = parts
+    text = "\n\n".join([title, f"`{command()}`", *rest]) + "\n"
     print(text)
     if out:
         out.write_text(text)

@@ -41,6 +41,9 @@ from dashboards.summary import Endpoint, View, at_endpoint, in_order, pick
 
 NO_INTERVALS = " Intervals: n/a, there are too few replicates."
 
+USUAL_TEST = "two-sided paired t test"
+"""The reason that needs no column of its own: it is the heading of p."""
+
 
 def verdict_section(view: View) -> Section:
     """Say who leads on the primary endpoint, and show the losses side by side."""
@@ -65,7 +68,7 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     primary_only = rows["role"] == "primary"
     tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
     judged = bool((primary_only & (rows["verdict"] != "")).any())
-    reasons = bool((rows["reason"] != "").any())
+    reasons = not rows["reason"].isin(["", USUAL_TEST]).all()
     in_points = " (points)" if is_share(primary.metric) else ""
     columns = [
         Column("loss"),
@@ -74,7 +77,7 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
         Column("interval", hint="the interval drawn; the line is zero difference"),
         Column("n", True, "replicates"),
         Column("best set"),
-        *([Column("p", True, "two-sided"), Column("p (Holm)", True)] if tested else []),
+        *([Column("p", True, USUAL_TEST), Column("p (Holm)", True)] if tested else []),
         *([Column("verdict")] if judged else []),
         Column("smallest detectable" + in_points, True, "smallest difference that this n could have shown"),
         *([Column("reason")] if reasons else []),

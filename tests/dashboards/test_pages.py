@@ -108,8 +108,10 @@ def test_p_values_and_verdict_words_only_on_the_primary_endpoint(view: View) -> 
 
 
 def test_reasons_stand_in_the_table_of_losses(view: View) -> None:
-    table = next(block for block in verdict_section(view).blocks if isinstance(block, Table))
-    assert "reason" not in [column.title for column in table.columns]
+    for usual in ("", "two-sided paired t test"):
+        plain = make_view(changed(view, comparison=view.run.comparison.assign(reason=usual)))
+        table = next(block for block in verdict_section(plain).blocks if isinstance(block, Table))
+        assert "reason" not in [column.title for column in table.columns]
     comparison = view.run.comparison.assign(reason="CE is at 99 %")
     table = next(
         block

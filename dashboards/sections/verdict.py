@@ -67,6 +67,8 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     scale = Whisker.scale(list(rows["difference_low"]), list(rows["difference_high"]))
     primary_only = rows["role"] == "primary"
     tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
+    corrected = not rows.loc[primary_only, "p"].equals(rows.loc[primary_only, "p_holm"])
+    shown = (["p"] + ["p_holm"] * corrected) * tested
     judged = bool((primary_only & (rows["verdict"] != "")).any())
     reasons = not rows["reason"].isin(["", USUAL_TEST]).all()
     in_points = " (points)" if is_share(primary.metric) else ""
@@ -77,14 +79,15 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
         Column("interval", hint="the interval drawn; the line is zero difference"),
         Column("n", True, "replicates"),
         Column("best set"),
-        *([Column("p", True, USUAL_TEST), Column("p (Holm)", True)] if tested else []),
+        *([Column("p", True, USUAL_TEST)] if "p" in shown else []),
+        *([Column("p (Holm)", True, "adjusted for the number of tasks")] if "p_holm" in shown else []),
         *([Column("verdict")] if judged else []),
         Column("smallest detectable" + in_points, True, "smallest difference that this n could have shown"),
         *([Column("reason")] if reasons else []),
     ]
     table = []
     for _, row in rows.iterrows():
-        cells = _losses_row(row, primary, best, scale, tested, judged)
+        cells = _losses_row(row, primary, best, scale, shown, judged)
         table.append([*cells, *([text_cell(row["reason"], "prose")] if reasons else [])])
     caption = f"Losses by {primary.label}, best first (arm {primary.arm}, method {primary.method})"
     return Table("losses", caption, columns, table, rows)
@@ -95,7 +98,7 @@ def _losses_row(
     primary: Endpoint,
     best: set[str],
     scale: tuple[float, float] | None,
-    tested: bool,
+    p_values: Sequence[str],
     judged: bool,
 ) -> list[Cell]:
     loss, metric, is_primary = str(row["loss"]), primary.metric, row["role"] == "primary"
@@ -112,10 +115,7 @@ def _losses_row(
         cells.append(Cell("", None, "whisker", whisker=whisker) if whisker else text_cell(""))
     cells.append(number_cell(number(row["n"], 0), row["n"]))
     cells.append(Cell("✓ best set", 0.0, "yes") if loss in best else Cell("", 1.0))
-    if tested:
-        cells += [
-            number_cell(probability(row[name]), row[name]) if is_primary else Cell("", None) for name in ("p", "p_holm")
-        ]
+    cells += [number_cell(probability(row[name]), row[name]) if is_primary else Cell("", None) for name in p_values]
     if judged:
         cells.append(badge_cell(str(row["verdict"])) if is_primary and row["verdict"] else Cell("", None))
     cells.append(number_cell(measure(row["smallest_detectable"], metric), row["smallest_detectable"]))

@@ -107,6 +107,19 @@ def test_p_values_and_verdict_words_only_on_the_primary_endpoint(view: View) -> 
     assert "verdict" not in titles
 
 
+def test_a_family_of_one_has_one_p_value(view: View) -> None:
+    alone = view.run.comparison.assign(p_holm=view.run.comparison["p"])
+    table = next(
+        block
+        for block in verdict_section(make_view(changed(view, comparison=alone))).blocks
+        if isinstance(block, Table)
+    )
+    titles = [column.title for column in table.columns]
+    assert titles.count("p") == 1
+    assert "p (Holm)" not in titles
+    assert {len(row) for row in table.rows} == {len(titles)}
+
+
 def test_reasons_stand_in_the_table_of_losses(view: View) -> None:
     for usual in ("", "two-sided paired t test"):
         plain = make_view(changed(view, comparison=view.run.comparison.assign(reason=usual)))

@@ -10,7 +10,8 @@ from study.config import Resources, StudyConfig
 from study.errors import CannotGoOn
 from study.nodes import LOOK_SECONDS, NodeWatch
 from study.run import Key, RunDirectory
-from study.trial import DEATHS_ALLOWED, Watchdog, failed_by
+from study.trial import DEATHS_ALLOWED, failed_by
+from study.watchdog import Watchdog
 from study.work import Job, Work, first_ready
 
 

@@ -4,9 +4,7 @@ A training ends in a cell, whatever happens: "complete", or "failed" with the re
 from time to time, so a training whose process died goes on where it was.
 """
 
-import os
 import platform
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,6 +18,7 @@ from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
 from study.tasks.types import Cut, Judging
+from study.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import numpy as np
@@ -380,33 +379,3 @@ def save_weights(
         buffer,
     )
     write_atomic(path, buffer.getvalue())
-
-
-class Watchdog:
-    """Ends this process if a piece of work hangs, after its cell says so.
-
-    Args:
-        run: where the cell goes.
-        key: of the cell.
-        timeout: seconds that the work may take (some more are granted before it counts as hanging); 0: any time.
-        content: what else the cell says.
-    """
-
-    def __init__(self, run: RunDirectory, key: Key, timeout: float, content: Mapping[str, Any] | None = None) -> None:
-        error = f"hangs: no end of it for {timeout:g} s (--trial-timeout); its process was ended"
-        cell = {"state": "failed", "reason": "timeout", "error": error, "seconds": timeout, **(content or {})}
-        self.timer = threading.Timer(1.2 * timeout + 10, self._end, (run, key, cell)) if timeout else None
-
-    def __enter__(self) -> None:
-        if self.timer is not None:
-            self.timer.daemon = True
-            self.timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-
-    @staticmethod
-    def _end(run: RunDirectory, key: Key, cell: Mapping[str, Any]) -> None:
-        run.write_cell(key, cell)
-        os._exit(75)

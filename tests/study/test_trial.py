@@ -12,7 +12,8 @@ from study.data.embedded import digits
 from study.data.types import Images
 from study.methods import Running
 from study.run import Key, RunDirectory
-from study.trial import Training, Watchdog, build_network, splits, train
+from study.trial import Training, build_network, splits, train
+from study.watchdog import Watchdog
 from tests.study.test_search import RECIPE, config
 
 STUDY = config(dataset="digits", losses=("ce",), trials=4, epochs=3)

@@ -195,10 +195,14 @@ def hunt(faults: Sequence[Fault], quick: bool) -> list[Outcome]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these faults and no others")
+    parser.add_argument("--check", action="store_true", help="only say whether every fault can be planted")
     parser.add_argument("--quick", action="store_true", help="do not run the whole suite where a fault's tests miss it")
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     arguments = parser.parse_args()
     try:
+        if arguments.check:
+            check(chosen(arguments.only))
+            return 0
         outcomes = hunt(chosen(arguments.only), arguments.quick)
     except Stale as error:
         print(f"error: {error}", file=sys.stderr)

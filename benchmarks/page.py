@@ -7,6 +7,7 @@ absolute time. Two things that are compared take turns in short blocks.
 import argparse
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -115,11 +116,10 @@ def arguments(text: str | None, parser: argparse.ArgumentParser | None = None) -
 
 def command() -> str:
     """Return the command that runs, without where it writes to."""
-    given = sys.argv[1:]
-    if "--out" in given:
-        place = given.index("--out")
-        given = given[:place] + given[place + 2 :]
-    return " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *given])
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--out")
+    _, given = parser.parse_known_args()
+    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *given])
 
 
 def publish(parts: Sequence[str], out: Path | None) -> None:

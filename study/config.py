@@ -74,6 +74,8 @@ class StudyConfig:
     ood_sets: tuple[str, ...]
     """Outside sets of the user's own, besides the built-in ones."""
     seed: int
+    training_eps: float | None = None
+    """Linf radius at which defences train; None: the endpoint's, or there are none."""
     corruption_points: int = 0
     """Test images under each corruption; 0: all of them."""
     experiences: int = 0
@@ -118,6 +120,8 @@ class StudyConfig:
         for eps in self.eps:
             if not 0 <= eps <= 1:
                 raise InputError(f"--eps: expected radii in the pixel range [0, 1], got {eps:g}")
+        if self.training_eps is not None and not 0 < self.training_eps <= 1:
+            raise InputError(f"training_eps: expected a radius above 0 and at most 1, got {self.training_eps:g}")
         for eps in self.l2_eps:
             if not 0 <= eps < float("inf"):
                 raise InputError(f"--eps: expected L2 radii of at least 0, got {eps:g}")

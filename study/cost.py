@@ -28,7 +28,7 @@ def measure_cost(key: Key, config: StudyConfig, source: "Source", run: RunDirect
 
     Each loss has a network of its own with the same weights and sees the same batch. A round gives every loss `STEPS`
     steps, and the order turns from round to round; the figure is the median over the rounds. A loss that raises has
-    no row; its trainings say why.
+    no row, and stands in `missing` with the reason.
     """
     data = splits(config, source, 0, final=False)
     batch = min(int(get_task(config.task).recipe(source)["batch_size"]), len(data.train))
@@ -57,7 +57,7 @@ def measure_cost(key: Key, config: StudyConfig, source: "Source", run: RunDirect
         for loss, values in spent.items()
         if loss not in failed
     ]
-    return {"state": "complete", "steps": rows}
+    return {"state": "complete", "steps": rows, "missing": {loss: cell["error"] for loss, cell in failed.items()}}
 
 
 def _timed(step: "Callable[[], None]") -> float:

@@ -133,13 +133,14 @@ def forget_failures(run: RunDirectory, stages: Sequence[str] = STAGES) -> None:
     """Let a resumed run try failed cells of some stages again, where that cannot change what was built on them.
 
     What diverged would diverge again. A search whose winner was retrained (for the drop-in arm of any loss:
-    cross-entropy's) stays as it is.
+    cross-entropy's) stays as it is. A measurement of costs that lacks a loss is made again.
     """
     built_on = _settled(run)
     for stage in stages:
         for key, cell in run.cells(stage):
             settled = stage in ("search", "rescore") and (key.method, key.loss, key.replicate) in built_on
-            if cell["state"] != "complete" and cell.get("reason") != "diverged" and not settled:
+            failed = cell["state"] != "complete" and cell.get("reason") != "diverged"
+            if (failed and not settled) or cell.get("missing"):
                 run.cell(key).unlink()
 
 

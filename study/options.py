@@ -290,8 +290,9 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
     if "weights" in values:
         path = Path(values["weights"]).resolve()
         values.update(weights=str(path), weights_sha256=fingerprint(path))
-    if isinstance(values["eps"], Mapping):
-        values["eps"] = values["eps"][kind_of_images(values["dataset"])]
+    for name in ("eps", "training_eps"):
+        if isinstance(values.get(name), Mapping):
+            values[name] = values[name][kind_of_images(values["dataset"])]
     if {"trials", "epochs", "model", "dataset", "image_size"} & set(given):
         values["planned_seconds"] = None
     if "replicates" in given and "trials" not in given:

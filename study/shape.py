@@ -102,7 +102,7 @@ def cell_shape(stage: str, state: object) -> Shape:
     elif stage in _TRAININGS:
         more = _TRAINED
     else:
-        more = {"steps": [_STEP]} if stage == "cost" else _MEASURED
+        more = {"steps": [_STEP], "missing?": {str: str}} if stage == "cost" else _MEASURED
     return {"key": _KEY, "state": str, "seconds": MAYBE, **more}
 
 

@@ -221,7 +221,7 @@ def _begin(
         Recipe(**{**training.recipe, "epochs": config.epochs}),
         score=task.score,
         judge=judge,
-        eps=task.defended(config.dataset) if task.defended else 0.0,
+        eps=task.training_eps(config),
         memory_size=config.memory,
         data_seed=derive(config.seed, "method", key.replicate),
         seed=training.seed,

@@ -34,5 +34,7 @@ class Watchdog:
 
     @staticmethod
     def _end(run: RunDirectory, key: Key, cell: Mapping[str, Any]) -> None:
-        run.write_cell(key, cell)
-        os._exit(75)
+        try:
+            run.write_cell(key, cell)
+        finally:  # also where nothing can be written
+            os._exit(75)

@@ -27,8 +27,8 @@ MEASURING: tuple[Fault, ...] = (
         "auroc-ties-win",
         "AUROC counts ties as wins: saturated scores look perfect.",
         REJECTION,
-        "wins = ranks.sum() - len(s_in) * (len(s_in) + 1) / 2",
-        "wins = ranks.sum() - len(s_in) * (len(s_in) + 1) / 2 + (s_in[:, None] == s_out).sum() / 2",
+        "(below + not_above).mean()",
+        "(2 * not_above).mean()",
         (T_REJECTION,),
     ),
     Fault(

@@ -69,6 +69,7 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
     corrected = not rows.loc[primary_only, "p"].equals(rows.loc[primary_only, "p_holm"])
     shown = (["p"] + ["p_holm"] * corrected) * tested
+    test = USUAL_TEST if (rows["reason"] == USUAL_TEST).any() else "which test: see reason"
     judged = bool((primary_only & (rows["verdict"] != "")).any())
     reasons = not rows["reason"].isin(["", USUAL_TEST]).all()
     in_points = " (points)" if is_share(primary.metric) else ""
@@ -79,7 +80,7 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
         Column("interval", hint="the interval drawn; the line is zero difference"),
         Column("n", True, "replicates"),
         Column("best set"),
-        *([Column("p", True, USUAL_TEST)] if "p" in shown else []),
+        *([Column("p", True, test)] if "p" in shown else []),
         *([Column("p (Holm)", True, "adjusted for the number of tasks")] if "p_holm" in shown else []),
         *([Column("verdict")] if judged else []),
         Column("smallest detectable" + in_points, True, "smallest difference that this n could have shown"),

@@ -7,7 +7,7 @@ What is done here and not in the library, and why:
 - Square's start pattern for L2 does not fit some small images (12, 14, 18, 19, 24 or fewer than 5 pixels): they are
   framed by black pixels which the model does not see.
 - FAB's projection for Linf is done without sorting (`fab_projection`): the same result in a quarter of the time.
-- They search on the model with its batch norms folded into the convolutions (`folded`): an eighth less time.
+- They search on the model with its batch norms folded into the convolutions (`folded`): the same logits, sooner.
 - A model whose output does not depend on its input at all gets a gradient of zero instead of an error from autograd.
 - The library's messages go to a logger that prints nothing, unless a logger is given.
 """

@@ -17,7 +17,7 @@ def knn(train: ArrayLike, features: ArrayLike, k: int = NEIGHBOURS) -> FloatArra
     """Return −r_k (N,): minus the distance to the k-th nearest training sample, features scaled to length 1.
 
     Sun et al., "Out-of-distribution detection with deep nearest neighbors", arXiv 2204.06507, equation 2. Range
-    [−2, 0].
+    [−2, 0]. Features that are all 0 stay so, and lie at distance 1 from all others.
 
     Args:
         train: features of the training images (S, D), S ≥ 1.
@@ -26,8 +26,10 @@ def knn(train: ArrayLike, features: ArrayLike, k: int = NEIGHBOURS) -> FloatArra
     """
     kept, asked = _unit(_matrix("train", train)), _unit(_matrix("features", features))
     _check(kept, asked)
-    place, narrow = len(kept) - min(k, len(kept)), kept.astype(np.float32)
-    found = [_distance_at(place, part, kept, narrow) for part in _chunks(asked)]
+    middle = kept.mean(0)
+    kept, asked, place = kept - middle, asked - middle, min(k, len(kept)) - 1
+    narrow, squares = kept.astype(np.float32), (kept**2).sum(1).astype(np.float32)
+    found = [_distance_at(place, part, kept, narrow, squares) for part in _chunks(asked)]
     return -np.concatenate(found) if found else np.empty(0)
 
 
@@ -55,14 +57,16 @@ def mahalanobis(train: ArrayLike, labels: ArrayLike, features: ArrayLike) -> Flo
     return -np.concatenate(found) if found else np.empty(0)
 
 
-def _distance_at(place: int, asked: FloatArray, kept: FloatArray, narrow: "np.ndarray") -> FloatArray:
-    """Return the distance (N,) to the training sample at a place in the order of similarity.
+def _distance_at(
+    place: int, asked: FloatArray, kept: FloatArray, narrow: "np.ndarray", squares: "np.ndarray"
+) -> FloatArray:
+    """Return the distance (N,) to the training sample at a place in the order of distance.
 
-    Which one that is, float32 tells, in half the time; how far it is, float64. (Samples whose order float32 does not
-    tell lie equally far to 1e-7 in the square.)
+    Which one that is, float32 tells, in half the time, from ½ ‖b‖² − ab with both counted from the training set's mean;
+    how far it is, float64.
     """
-    similarity = asked.astype(np.float32) @ narrow.T
-    nearest = kept[np.argpartition(similarity, place, axis=1)[:, place]]
+    order = squares / 2 - asked.astype(np.float32) @ narrow.T
+    nearest = kept[np.argpartition(order, place, axis=1)[:, place]]
     distance: FloatArray = np.linalg.norm(asked - nearest, axis=1)
     return distance
 

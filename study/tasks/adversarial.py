@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 JUDGED_POINTS = 200
 JUDGING_STEPS = 5
 RADII = {"digits": 0.1, "natural": 1 / 255}
-DEFENDED = {"digits": 0.1, "natural": 8 / 255}
 UNDEFENDED = "plain"
 
 
@@ -22,19 +21,14 @@ def radius(dataset: str) -> float:
     return RADII[kind_of_images(dataset)]
 
 
-def defended(dataset: str) -> float:
-    """Return the Linf radius at which defences train and are judged: 0.1 on digits, 8/255 on natural images."""
-    return DEFENDED[kind_of_images(dataset)]
-
-
 def judge(about: Judging) -> "Callable[[nn.Module, int], dict[str, float]]":
     """Return what attacks a network in training with two short PGDs on validation images."""
     from study.methods.adversarial import robust_judge
 
-    within = radius if about.method == UNDEFENDED else defended
+    config = about.config
     return robust_judge(
         about.data.validation,
-        within(about.config.dataset),
+        radius(config.dataset) if about.method == UNDEFENDED else ADVERSARIAL.training_eps(config),
         seed=about.seed,
         device=about.device,
         points=JUDGED_POINTS,
@@ -63,5 +57,4 @@ ADVERSARIAL = Task(
     judge=judge,
     probes=IMAGE_PROBES,
     radius=radius,
-    defended=defended,
 )

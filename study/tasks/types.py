@@ -111,12 +111,16 @@ class Task:
     """Whether every pixel has a label, and a network gives logits for each."""
     radius: Callable[[str], float] | None = None
     """Name of a data set → Linf radius of the endpoint; None for tasks without attacks in them."""
-    defended: Callable[[str], float] | None = None
-    """Name of a data set → Linf radius at which defences train; None for tasks without defences."""
 
     def applies(self, probe: str) -> Applies:
         """Return whether a probe makes sense here."""
         return self.probes.get(probe, Applies("no"))
+
+    def training_eps(self, config: "StudyConfig") -> float:
+        """Return the Linf radius at which defences train; 0 for tasks without attacks in them."""
+        if config.training_eps is not None:
+            return config.training_eps
+        return self.radius(config.dataset) if self.radius is not None else 0.0
 
     def endpoint_on(self, dataset: str) -> Endpoint:
         """Return the endpoint on a data set: its radius depends on the kind of images."""

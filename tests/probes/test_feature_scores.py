@@ -27,6 +27,20 @@ def test_knn_against_scikit_learn(k):
     assert knn(TRAIN, ASKED, k) == pytest.approx(-distances)
 
 
+def test_knn_of_samples_that_lie_close_together():
+    draw = np.random.default_rng(1)
+    ray = draw.normal(size=32)
+    train, asked = (ray + 1e-5 * draw.normal(size=(count, 32)) for count in (400, 20))
+    unit = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (train, asked)]
+    exact = np.sort(np.linalg.norm(unit[1][:, None] - unit[0][None], axis=2), axis=1)[:, 49]
+    assert knn(train, asked) == pytest.approx(-exact, rel=1e-4)
+
+
+def test_knn_of_features_that_are_all_zero():
+    assert knn([[0.0, 0.0], [0.3, 0.954]], [[1.0, 0.0]], k=1) == pytest.approx([-1.0])
+    assert knn([[2.0, 0.0], [0.0, 3.0]], [[0.0, 0.0]], k=2) == pytest.approx([-1.0])
+
+
 def test_mahalanobis_against_scikit_learn():
     centred = TRAIN - np.stack([TRAIN[LABELS == c].mean(0) for c in range(3)])[LABELS]
     model = EmpiricalCovariance(assume_centered=True).fit(centred)

@@ -100,19 +100,27 @@ class Odd(nn.Module):
             maps = maps + self.conv(images)
         if self.way == "in numbers":
             maps = maps + F.conv2d(images, self.conv.weight)
+        if self.way == "by name":
+            maps = maps * self.norm.weight[:, None, None]
         return self.head(maps.mean((2, 3)))
 
 
-@pytest.mark.parametrize("way", ["changed in place", "used twice", "normed twice", "convolved twice", "in numbers"])
-def test_what_is_not_a_pair_stays(way):
+WAYS = ["changed in place", "used twice", "normed twice", "convolved twice", "in numbers", "by name"]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-5, 1e5])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_a_pair_stays(way, factor):
     model, images = settled(Odd(way)), torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    model.head.weight *= factor
+    model.head.bias.copy_(1e5 if factor > 1 else 0.0)  # a common offset says nothing
     expected = model(images)
     with folded(model, images):
         assert norms(model) == 1
         torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("way", ["hook", "training", "no statistics", "shared", "random"])
+@pytest.mark.parametrize("way", ["hook", "training", "no statistics", "shared", "random", "training convolution"])
 def test_what_cannot_be_folded_stays(way):
     convolution, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=way != "no statistics")
     layers = [convolution, norm]
@@ -125,6 +133,8 @@ def test_what_cannot_be_folded_stays(way):
         norm.register_forward_hook(lambda module, given, result: result + 1)
     if way == "training":
         norm.train()
+    if way == "training convolution":
+        convolution.train()
     if way == "random":
         model[2].train()
     images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(4))

@@ -5,6 +5,7 @@ from torch import nn
 
 from study.cost import cost_key, measure_cost
 from study.data.registry import load_source
+from study.ledger import forget_failures
 from study.options import study_config
 from study.run import RunDirectory
 
@@ -33,6 +34,7 @@ def test_every_loss_has_a_row_and_one_that_fails_takes_none_of_the_others_with_i
     cell = measured(tmp_path, "ce", "tests.study.test_cost:Raises", "hem")
     assert cell["state"] == "complete"
     assert [row["loss"] for row in cell["steps"]] == ["ce", "hem"]
+    assert cell["missing"] == {"tests.study.test_cost:Raises": "RuntimeError: no step"}
     images = cell["steps"][0]["images"]
     for row in cell["steps"]:
         assert row["step_seconds"] > 0
@@ -40,6 +42,14 @@ def test_every_loss_has_a_row_and_one_that_fails_takes_none_of_the_others_with_i
             round(row["epoch_seconds"] / row["step_seconds"])
         )
         assert row["images"] == images
+
+
+@pytest.mark.parametrize(("missing", "kept"), [({}, True), ({"own:Loss": "RuntimeError: no step"}, False)])
+def test_a_loss_that_is_missing_is_measured_when_the_run_is_resumed(tmp_path, missing, kept):
+    run, key = RunDirectory(tmp_path), cost_key(study_config({"task": "classification"}))
+    run.write_cell(key, {"state": "complete", "steps": [], "missing": missing, "seconds": 1.0})
+    forget_failures(run)
+    assert run.cell(key).exists() == kept
 
 
 def test_if_none_can_the_reason_is_said(tmp_path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from study.comparison.published import FIGURES
+from study.errors import InputError
 from study.options import study_config
 from study.tasks import get_task
 from study.tasks.types import Judging
@@ -25,10 +26,26 @@ def test_defences_are_judged_where_they_defend(monkeypatch, dataset, method, rad
     assert seen == [radius]
 
 
-def test_defences_train_at_the_fields_radius():
+@pytest.mark.parametrize("preset", ["smoke", "quick", "full", "paper"])
+def test_defences_train_at_the_fields_radius_which_the_run_records(preset):
     task = get_task("adversarial")
-    assert (task.defended("mnist5k"), task.defended("cifar100")) == (0.1, 8 / 255)
-    assert [get_task(name).defended for name in ("imbalanced", "rejection")] == [None, None]
+    for dataset, radius in (("mnist5k", 0.1), ("cifar100", 8 / 255)):
+        config = study_config({"task": "adversarial", "preset": preset, "dataset": dataset})
+        assert config.to_dict()["training_eps"] == task.training_eps(config) == radius
+
+
+def test_a_run_that_recorded_none_keeps_the_endpoints_radius():
+    config = study_config({"task": "adversarial", "dataset": "cifar10"})
+    older = type(config).from_dict({k: v for k, v in config.to_dict().items() if k != "training_eps"})
+    assert get_task("adversarial").training_eps(older) == 1 / 255
+    assert get_task("imbalanced").training_eps(study_config({"task": "imbalanced"})) == 0.0
+
+
+@pytest.mark.parametrize("radius", [0.0, -0.1, 1.1])
+def test_impossible_training_radii_are_refused(radius):
+    config = study_config({"task": "adversarial"})
+    with pytest.raises(InputError, match="training_eps: expected a radius above 0 and at most 1"):
+        type(config).from_dict({**config.to_dict(), "training_eps": radius})
 
 
 def test_published_radii_are_attacked_by_the_fields_preset():

@@ -125,10 +125,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Small pictures in rows and columns: a PNG with what each row shows beside it; its size is in CSS pixels."""
+    """Small pictures in rows and columns: one picture with what each row shows beside it; its size is in CSS pixels."""
 
     title: str
-    png: bytes
+    picture: bytes
+    mime: str
     rows: Sequence[str]
     about: str
     alt: str
@@ -139,7 +140,7 @@ class Mosaic:
     @property
     def source(self) -> str:
         """The picture as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+        return f"data:{self.mime};base64,{base64.b64encode(self.picture).decode()}"
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ class Example:
 
     kind: str
     loss: str
-    png: bytes
+    picture: bytes
+    mime: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     width: int
@@ -179,17 +180,21 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
+MIME_TYPES = {".png": "image/png", ".webp": "image/webp"}
+
+
 def _read_examples(run_dir: Path) -> tuple[Example, ...]:
     """Read the example pictures that examples.json names; those whose file is gone are left out."""
     found = []
     for entry in read_json(run_dir / "examples.json").get("examples", ()):
         path = run_dir / "examples" / Path(str(entry.get("file", ""))).name
-        if path.suffix == ".png" and path.is_file():
+        if path.suffix in MIME_TYPES and path.is_file():
             found.append(
                 Example(
                     kind=str(entry["kind"]),
                     loss=str(entry["loss"]),
-                    png=path.read_bytes(),
+                    picture=path.read_bytes(),
+                    mime=MIME_TYPES[path.suffix],
                     rows=tuple(map(str, entry["rows"])),
                     columns=tuple(map(str, entry["columns"])),
                     width=int(entry["width"]),

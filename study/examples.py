@@ -27,6 +27,9 @@ COLUMNS = 8
 GAP = 2
 GAP_GREY = 128
 AMPLIFIED = 10
+LOSSLESS_BYTES = 40_000
+"""A mosaic whose PNG is larger (of photographs) is written as WebP: a page has to hold some of every loss."""
+LOSSY_QUALITY = 75
 MAP_COLOURS = (
     (68, 68, 68),
     (238, 119, 51),
@@ -83,8 +86,9 @@ def write_example(
         about: a further sentence.
     """
     picture = mosaic(grid)
-    file = f"examples/{kind}~{quote(loss, safe='+') or 'data'}.png"
-    write_atomic(run.path / file, png(picture))
+    content, suffix = encoded(picture)
+    file = f"examples/{kind}~{quote(loss, safe='+') or 'data'}{suffix}"
+    write_atomic(run.path / file, content)
     height, width = picture.shape[:2]
     return Example(
         kind=kind,
@@ -110,13 +114,17 @@ def mosaic(grid: "Sequence[UInt8Array]") -> "UInt8Array":
     return whole
 
 
-def png(image: "UInt8Array") -> bytes:
-    """Return an image (H, W, 1 or 3) as PNG."""
+def encoded(image: "UInt8Array") -> tuple[bytes, str]:
+    """Return an image (H, W, 1 or 3) as a file's content and suffix: PNG, or WebP where that would be large."""
     from PIL import Image
 
+    picture, buffer = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    if buffer.tell() <= LOSSLESS_BYTES:
+        return buffer.getvalue(), ".png"
     buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    picture.convert("RGB").save(buffer, format="WEBP", quality=LOSSY_QUALITY)
+    return buffer.getvalue(), ".webp"
 
 
 def as_bytes(images: Any) -> "UInt8Array":  # noqa: ANN401

@@ -25,7 +25,7 @@ KINDS = {
 def examples_section(view: View) -> Section | None:
     """Show the mosaics that there is room for; None where there are none."""
     shown, left_out = within(view.run.examples, ROOM)
-    if not shown:
+    if not view.run.examples:
         return None
     blocks: list[Block] = []
     for kind, (title, reading) in KINDS.items():
@@ -47,8 +47,8 @@ def within(examples: Sequence[Example], room: int) -> tuple[list[Example], int]:
         ranked.append((turns[example.kind], place, example))
     shown, used = [], 0
     for _, place, example in sorted(ranked, key=lambda item: item[:2]):
-        if used + len(example.png) <= room:
-            used += len(example.png)
+        if used + len(example.picture) <= room:
+            used += len(example.picture)
             shown.append((place, example))
     kept = [example for _, example in sorted(shown, key=lambda item: item[0])]
     return kept, len(examples) - len(kept)
@@ -61,7 +61,8 @@ def _mosaic(example: Example) -> Mosaic:
     what = "; ".join(example.rows)
     return Mosaic(
         title=example.loss,
-        png=example.png,
+        picture=example.picture,
+        mime=example.mime,
         rows=example.rows,
         about=example.about,
         alt=f"{KINDS[example.kind][0]}{' of ' + example.loss if example.loss else ''}, rows from the top: {what}",

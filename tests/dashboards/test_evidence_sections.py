@@ -15,7 +15,7 @@ from dashboards.tables import Example
 
 
 def example(kind: str, size: int) -> Example:
-    return Example(kind, "ce", b"x" * size, ("a", "b"), (), 78, 28, "")
+    return Example(kind, "ce", b"x" * size, "image/webp", ("a", "b"), (), 78, 28, "")
 
 
 def texts(blocks):
@@ -42,6 +42,20 @@ def test_examples_are_shown_with_what_each_row_is(view: View) -> None:
     assert (first.width, first.height) == (78 * 6, 28 * 6), "8 pixels become about 52"
     assert "rows from the top: test image" in first.alt
     assert len(rejected.mosaics) == len(view.losses)
+
+
+def test_pictures_that_do_not_fit_are_named(view: View) -> None:
+    large = example("maps", 10**6)
+    section = examples_section(replace(view, run=replace(view.run, examples=(large, large))))
+    assert section is not None
+    assert "2 more pictures in the folder examples" in texts(section.blocks)
+
+
+def test_a_picture_says_what_it_is(view: View) -> None:
+    section = examples_section(replace(view, run=replace(view.run, examples=(example("maps", 3),))))
+    assert section is not None
+    (gallery,) = (block for block in section.blocks if isinstance(block, Gallery))
+    assert gallery.mosaics[0].source == "data:image/webp;base64,eHh4"
 
 
 def test_without_pictures_there_is_no_section(view: View) -> None:

@@ -44,6 +44,17 @@ def test_attacked_images_show_clean_attacked_and_ten_times_the_difference(tmp_pa
     assert examples.attacked(run, KEY, images[:0], change[:0], "Linf", 0.02) == []
 
 
+def test_photographs_are_small_enough_for_a_page(tmp_path):
+    draw = np.random.default_rng(0)
+    smooth = np.linspace(60, 180, 240)[None, None, :, None] + draw.normal(0, 8, size=(5, 160, 240, 3))
+    images, labels = smooth.clip(0, 255).astype(np.uint8), np.zeros((5, 160, 240), np.int64)
+    (example,) = examples.maps(RunDirectory(tmp_path), KEY, images, labels, labels, ["road"])
+    assert example["file"].endswith(".webp")
+    assert (tmp_path / example["file"]).stat().st_size < 150_000
+    picture = read(RunDirectory(tmp_path), example).astype(float)
+    assert np.abs(picture[:160, :240] - images[0]).mean() < 8
+
+
 class Out:
     def __init__(self, images):
         self.images = images

@@ -7,6 +7,7 @@ them knows Ray.
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from study.errors import CannotGoOn
 from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
 from study.ranks import DRIVER_CPU, train_ranks
-from study.run import RunDirectory, write_atomic
+from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, run_training
 
 REPORT_SECONDS = 2.0
@@ -70,6 +71,9 @@ class _FeedSearcher(Searcher):
         self.running: dict[str, Training] = {}
         self.current = next(feeds, None)
         self.trouble: Exception | None = None
+        self.suspects: list[Training] = []
+        self.alone = False
+        self.evictions: Counter[Key] = Counter()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next training; the next feed begins when all of this one's trainings are done."""
@@ -80,17 +84,37 @@ class _FeedSearcher(Searcher):
             return None
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.alone:
+            if self.suspects:
+                return self._start(trial_id, self.suspects.pop(0))
+            return None if self.running else Searcher.FINISHED
         while self.current is not None:
-            feed, progress = self.current
-            training = feed.next()
+            training = self.current[0].next()
             if training is not None:
-                self.running[trial_id] = training
-                progress.started(training.key)
-                return {"training": training.to_dict()}
-            if self.running or not feed.finished():
+                return self._start(trial_id, training)
+            if self.running or not self.current[0].finished():
                 return None
             self.current = next(self.feeds, None)
         return Searcher.FINISHED
+
+    def _start(self, trial_id: str, training: Training) -> dict[str, Any]:
+        self.running[trial_id] = training
+        if self.current is not None:
+            self.current[1].started(training.key)
+        return {"training": training.to_dict()}
+
+    def evicted(self) -> None:
+        """Take back the trainings that ran when Ray ended processes for want of memory.
+
+        Which of them asked for too much cannot be told: each is tried again alone, and given up after so many times.
+        """
+        for training in self.running.values():
+            self.evictions[training.key] += 1
+            if self.run.read_cell(training.key) is not None or self.evictions[training.key] > DEATHS_ALLOWED:
+                self._complete(training)
+            else:
+                self.suspects.append(training)
+        self.running.clear()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a training is."""
@@ -171,19 +195,30 @@ def run_pool(
         source: the data set in Ray's object store, one copy per node.
     """
     searcher = _FeedSearcher(feeds, run)
-    if searcher.current is None:
-        return
     several = resources.workers_per_trial > 1
     amounts = {"CPU": DRIVER_CPU} if several else {k: v for k, v in resources.per_training.items() if v}
     trainable = tune.with_parameters(
         _trial, config=config, resources=resources, run_path=str(run.path), source=[source]
     )
+    while searcher.current is not None or searcher.suspects:
+        searcher.alone = bool(searcher.suspects)
+        at_a_time = 1 if searcher.alone else concurrency(resources)
+        try:
+            _tune(searcher, tune.with_resources(trainable, amounts), at_a_time, resources, run)
+        except RuntimeError as error:  # Tune's own, for what no trial of it expects
+            if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+                raise
+            searcher.evicted()
+
+
+def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Resources, run: RunDirectory) -> None:  # noqa: ANN401
+    """Let Ray Tune train what the searcher gives."""
     tuner = tune.Tuner(
-        tune.with_resources(trainable, amounts),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
-            max_concurrent_trials=concurrency(resources),
+            max_concurrent_trials=at_a_time,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,

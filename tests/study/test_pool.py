@@ -217,3 +217,59 @@ def test_cells_are_plain_json(cluster, tmp_path):
     run, _ = train(cluster, tmp_path / "run", trainings("mm", margin=1.0))
     path = next((run.path / "cells").rglob("*.json"))
     assert json.loads(path.read_text())["state"] == "complete"
+
+
+class Shown:
+    """A progress that remembers."""
+
+    def __init__(self):
+        self.finished = []
+
+    def started(self, key):
+        pass
+
+    def done(self, key, cell):
+        self.finished.append((key.number, cell["state"]))
+
+
+def test_what_ran_when_memory_was_exhausted_is_tried_again_alone_and_given_up_after_three_times(tmp_path):
+    from study.pool import ListFeed, Searcher, _FeedSearcher
+
+    run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce", "hem", "mm")
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
+    given = [searcher.suggest(name)["training"]["key"]["loss"] for name in ("a", "b")]
+    assert given == ["ce", "hem"]
+    searcher.evicted()
+    searcher.alone = True
+    assert searcher.suggest("c")["training"]["key"]["loss"] == "ce"
+    run.write_cell(work[0].key, {"state": "complete", "seconds": 1.0})
+    searcher.on_trial_complete("c")
+    for name in ("d", "e"):
+        assert searcher.suggest(name)["training"]["key"]["loss"] == "hem"
+        assert searcher.suggest("x") is None, "one at a time"
+        searcher.evicted()
+    assert searcher.suggest("f") == Searcher.FINISHED
+    assert shown.finished == [(0, "complete"), (1, "failed")]
+    assert run.read_cell(work[1].key)["reason"] == "process"
+    searcher.alone = False
+    assert searcher.suggest("g")["training"]["key"]["loss"] == "mm", "the others follow"
+
+
+def test_a_run_of_tune_that_ray_ended_for_want_of_memory_is_followed_by_another(cluster, tmp_path, monkeypatch):
+    from ray.exceptions import OutOfMemoryError
+
+    from study import pool
+
+    whole, at_a_time = pool._tune, []
+
+    def ended_once(searcher, trainable, many, *rest):
+        at_a_time.append(many)
+        if len(at_a_time) == 1:
+            assert searcher.suggest("evicted") is not None
+            raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("1 worker(s) were killed")
+        whole(searcher, trainable, many, *rest)
+
+    monkeypatch.setattr(pool, "_tune", ended_once)
+    run, _ = train(cluster, tmp_path / "run", trainings("ce", "hem"))
+    assert [cell["state"] for _, cell in run.cells("confirm")] == ["complete", "complete"]
+    assert at_a_time == [2, 1, 2]

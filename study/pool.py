@@ -71,9 +71,10 @@ class _FeedSearcher(Searcher):
         self.running: dict[str, Training] = {}
         self.current = next(feeds, None)
         self.trouble: Exception | None = None
-        self.suspects: list[Training] = []
+        self.again: list[Training] = []
+        self.deaths: Counter[Key] = Counter()
         self.alone = False
-        self.evictions: Counter[Key] = Counter()
+        """Whether only what is tried again is given now, one at a time."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next training; the next feed begins when all of this one's trainings are done."""
@@ -84,9 +85,9 @@ class _FeedSearcher(Searcher):
             return None
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.again:
+            return self._start(trial_id, self.again.pop(0))
         if self.alone:
-            if self.suspects:
-                return self._start(trial_id, self.suspects.pop(0))
             return None if self.running else Searcher.FINISHED
         while self.current is not None:
             training = self.current[0].next()
@@ -104,17 +105,10 @@ class _FeedSearcher(Searcher):
         return {"training": training.to_dict()}
 
     def evicted(self) -> None:
-        """Take back the trainings that ran when Ray ended processes for want of memory.
-
-        Which of them asked for too much cannot be told: each is tried again alone, and given up after so many times.
-        """
-        for training in self.running.values():
-            self.evictions[training.key] += 1
-            if self.run.read_cell(training.key) is not None or self.evictions[training.key] > DEATHS_ALLOWED:
-                self._complete(training)
-            else:
-                self.suspects.append(training)
-        self.running.clear()
+        """Take back the trainings that ran when Ray ended processes for want of memory."""
+        interrupted, self.running = self.running, {}
+        for training in interrupted.values():
+            self._ended(training)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a training is."""
@@ -122,20 +116,27 @@ class _FeedSearcher(Searcher):
             self.current[1].epoch(self.running[trial_id].key, result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Hand the cell back; a process that died too often leaves one that says so."""
+        """Hand the cell back, or try a training again whose process died.
+
+        Tune's own retries are not used: it takes a process that dies between two trainings for two failures.
+        """
         training = self.running.pop(trial_id, None)
         if training is None:  # Tune comes back to a trial whose first completion went wrong
             return
         try:
             if result and "trouble" in result:
                 raise CannotGoOn(result["trouble"])
-            self._complete(training)
+            self._ended(training)
         except Exception as error:  # as above
             self.trouble = self.trouble or error
 
-    def _complete(self, training: Training) -> None:
+    def _ended(self, training: Training) -> None:
         cell = self.run.read_cell(training.key)
         if cell is None:
+            self.deaths[training.key] += 1
+            if self.deaths[training.key] <= DEATHS_ALLOWED:
+                self.again.append(training)
+                return
             cell = {
                 "state": "failed",
                 "reason": "process",
@@ -200,8 +201,7 @@ def run_pool(
     trainable = tune.with_parameters(
         _trial, config=config, resources=resources, run_path=str(run.path), source=[source]
     )
-    while searcher.current is not None or searcher.suspects:
-        searcher.alone = bool(searcher.suspects)
+    while searcher.current is not None or searcher.again:
         at_a_time = 1 if searcher.alone else concurrency(resources)
         try:
             _tune(searcher, tune.with_resources(trainable, amounts), at_a_time, resources, run)
@@ -209,6 +209,9 @@ def run_pool(
             if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
                 raise
             searcher.evicted()
+            searcher.alone = True  # which of them asked for too much cannot be told
+        else:
+            searcher.alone = False
 
 
 def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Resources, run: RunDirectory) -> None:  # noqa: ANN401
@@ -227,7 +230,7 @@ def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Re
             name="trainings",
             storage_path=str(run.path / "tune"),
             verbose=1 if resources.verbose else 0,
-            failure_config=tune.FailureConfig(max_failures=DEATHS_ALLOWED),
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             callbacks=[_Watch(searcher, NodeWatch(resources))],
         ),

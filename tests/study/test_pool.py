@@ -255,6 +255,21 @@ def test_what_ran_when_memory_was_exhausted_is_tried_again_alone_and_given_up_af
     assert searcher.suggest("g")["training"]["key"]["loss"] == "mm", "the others follow"
 
 
+def test_a_process_that_dies_is_counted_by_training_and_not_by_tune(tmp_path):
+    from study.pool import ListFeed, Searcher, _FeedSearcher
+
+    run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
+    for name in ("a", "b", "c"):
+        assert searcher.suggest(name)["training"]["key"]["loss"] == "ce"
+        assert shown.finished == []
+        searcher.on_trial_complete(name, error=True)
+        searcher.on_trial_complete(name, error=True)  # Tune may say it twice
+    assert shown.finished == [(0, "failed")]
+    assert "died 3 times" in run.read_cell(work[0].key)["error"]
+    assert searcher.suggest("d") == Searcher.FINISHED
+
+
 def test_a_run_of_tune_that_ray_ended_for_want_of_memory_is_followed_by_another(cluster, tmp_path, monkeypatch):
     from ray.exceptions import OutOfMemoryError
 

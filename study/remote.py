@@ -99,6 +99,7 @@ def _cell(answer: Any, key: Key, run: RunDirectory) -> Mapping[str, Any]:  # noq
         cause = getattr(error, "cause", None)
         if isinstance(cause, CannotGoOn):
             raise cause from None
-        cell = {"state": "failed", "reason": "process", "error": f"its process died: {str(error).splitlines()[0]}"}
+        words = f"its process died: {str(error).splitlines()[0]}"
+        cell = {"state": "failed", "reason": "process", "error": words, "seconds": float("nan")}
         run.write_cell(key, cell)
     return cell

@@ -45,12 +45,12 @@ class Raises(_Misbehaves):
 
 
 class Devours(_Misbehaves):
-    """Holds on to more and more memory: 200 MB a step."""
+    """Holds on to more and more memory: 600 MB a step."""
 
     held: list[Tensor] = []  # noqa: RUF012  (shared on purpose: nothing may be given back)
 
     def misbehave(self, value: Tensor) -> Tensor:
-        self.held.append(torch.ones(50_000_000))
+        self.held.append(torch.ones(150_000_000))
         return value
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.disturbances import cluster, faults, files
 from benchmarks.disturbances.kills import killed_drivers
 from benchmarks.disturbances.runs import Broken
-from benchmarks.page import machine, markdown
+from benchmarks.page import command, machine, markdown
 
 Disturbance = Callable[[Path], str]
 
@@ -70,11 +70,10 @@ def main() -> int:
             took = f"{time.monotonic() - began:.0f} s"
             rows.append([name, "held" if held else "BROKEN", " ".join(words.split()).replace("|", "\\|"), took])
             print(f"{name}: {rows[-1][1]} ({took}) {words if not held else ''}", file=sys.stderr, flush=True)
-    command = " ".join(["python -m benchmarks.chaos", *sys.argv[1:]])
     lines = [
         "# What a study survives",
         "",
-        f"`{command}`",
+        f"`{command()}`",
         "",
         f"{machine(f'{os.cpu_count()} used')}. {len(rows)} disturbances, {len(rows) - broken} held, {broken} broken; "
         f"{(time.monotonic() - started) / 60:.0f} minutes.",

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults import FAULTS, Fault
-from benchmarks.page import machine
+from benchmarks.page import command, machine
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = (".git", ".hypothesis", ".venv", "__pycache__", "results", "*.egg-info", ".*_cache")
@@ -129,7 +129,7 @@ def hunted(fault: Fault, quick: bool) -> Outcome:
     return Outcome(fault, caught_by, whole, time.perf_counter() - started)
 
 
-def report(outcomes: Sequence[Outcome], command: str) -> str:
+def report(outcomes: Sequence[Outcome], line: str) -> str:
     """Return the results as markdown."""
     caught = [outcome for outcome in outcomes if outcome.caught_by]
     rows = [_row(outcome) for outcome in outcomes]
@@ -139,7 +139,7 @@ def report(outcomes: Sequence[Outcome], command: str) -> str:
         [
             "# Planted faults, and the tests that notice them",
             "",
-            f"{machine('all used')}; `{command}`, {minutes:.0f} minutes.",
+            f"{machine('all used')}; `{line}`, {minutes:.0f} minutes.",
             "",
             f"{len(outcomes)} faults, one at a time: {len(caught)} caught, {len(outcomes) - len(caught)} missed. "
             f"Of those caught, {late} needed the whole suite; the others were noticed by the tests named for them.",
@@ -207,7 +207,7 @@ def main() -> int:
     except Stale as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    text = report(outcomes, " ".join(["python -m benchmarks.mutants", *sys.argv[1:]]))
+    text = report(outcomes, command())
     print(text)
     if arguments.out:
         arguments.out.write_text(text)

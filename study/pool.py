@@ -188,6 +188,9 @@ def run_pool(
 ) -> None:
     """Train whatever the feeds give, one after the other, in the same processes.
 
+    A training whose process dies is tried again, twice at most; where Ray ended processes for want of memory, what ran
+    is tried again one at a time before the others go on.
+
     Args:
         feeds: what to train, and what shows it.
         config: the study.

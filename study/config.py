@@ -27,6 +27,7 @@ SHAPES: Mapping[Any, Shape] = {
     tuple[str, ...]: [str],
     tuple[float, ...]: [float],
     float | None: MAYBE,
+    int | None: (None, int),
     str | None: (None, str),
 }
 """Type of a field of `StudyConfig` → what JSON may hold in its place."""
@@ -74,6 +75,8 @@ class StudyConfig:
     ood_sets: tuple[str, ...]
     """Outside sets of the user's own, besides the built-in ones."""
     seed: int
+    held_out: int | None = None
+    """Classes that a model of task rejection never sees; None: four tenths of them."""
     training_eps: float | None = None
     """Linf radius at which defences train; None: the endpoint's, or there are none."""
     corruption_points: int = 0
@@ -149,6 +152,8 @@ class StudyConfig:
         from study.tasks import get_task
 
         task = get_task(self.task)
+        if self.held_out is not None and self.task != "rejection":
+            raise InputError(f"--held-out belongs to task rejection, got task {self.task}")
         for loss in self.losses:
             if loss in task.unusable:
                 usable = [name for name in LOSS_SPACES if name not in task.unusable]

@@ -83,6 +83,12 @@ def parser() -> argparse.ArgumentParser:
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )
     what.add_argument(
+        "--held-out",
+        metavar="N",
+        type=int,
+        help="task rejection: classes that are never learnt (default: four tenths of them; paper: 0, as OpenOOD)",
+    )
+    what.add_argument(
         "--ood-sets", metavar="SET", nargs="+", help="further outside sets: npz:PATH or names as for --dataset"
     )
 
@@ -134,6 +140,7 @@ SCIENCE = (
     "losses",
     "methods",
     "imbalance_ratio",
+    "held_out",
     "ood_sets",
     "trials",
     "replicates",
@@ -227,7 +234,7 @@ def all_tasks(given: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
     Raises:
         InputError: an option that only a single task can have, or a value that is not allowed.
     """
-    for name in ("methods", "objective", "weights", "freeze_body"):
+    for name in ("methods", "objective", "weights", "freeze_body", "held_out"):
         if name in given:
             raise InputError(
                 f"--{name.replace('_', '-')} belongs to one task, got --task {ALL}\nallowed: one of {', '.join(TASKS)}"

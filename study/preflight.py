@@ -146,7 +146,9 @@ def check(config: StudyConfig, source: "Source") -> None:
         splits(config, source, replicate, final=True)
         if len(splits(config, source, replicate, final=False).validation) == 0:
             raise InputError(f"{source.name}: no image is left for validation")
-    outside(config, source, 0)
+    sets = outside(config, source, 0)
+    if endpoint.dataset == "group:near" and not any(out.group == "near" for out in sets):
+        raise InputError(_without_near(config))
     recipe = task.recipe(source)
     if recipe["warmup_epochs"] >= config.epochs:
         raise InputError(
@@ -158,6 +160,19 @@ def check(config: StudyConfig, source: "Source") -> None:
         print(finetuning.said(about))
     for method, loss in config.pairs:
         check_loss(config, source, method, loss)
+
+
+def _without_near(config: StudyConfig) -> str:
+    """Return what to say where every class is known and there is no near outside set to reject."""
+    from study.data.catalogue import CATALOGUE
+    from study.data.companions import groups
+
+    named = [name for name in groups(config.dataset)["near"] if name in CATALOGUE]
+    fetch = f", or fetch them first: python -m study.data --fetch {named[0]}" if named else ""
+    return (
+        f"--held-out: {config.held_out} holds out no class, and {config.dataset} has no near outside set here: there "
+        f"is nothing to decide task {config.task} by\nallowed: --held-out of 1 or more{fetch}"
+    )
 
 
 def check_loss(config: StudyConfig, source: "Source", method: str, name: str) -> None:

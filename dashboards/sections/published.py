@@ -55,7 +55,8 @@ def _table(rows: list[Record]) -> Table:
 def _row(row: Record) -> list[Cell]:
     metric = str(row["metric"])
     low, high = (measure(row[name], metric) for name in ("low", "high"))
-    part = "" if row["slice"] == "all" else f" ({row['slice']})"
+    parts = [str(row[name]).removeprefix("group:") for name in ("dataset", "slice") if name in row]
+    part = ", ".join(name for name in parts if name not in ("test", "all"))
     ours, tuned = (
         text_cell("not run") if missing(row[name]) else number_cell(measure(row[name], metric), row[name])
         for name in ("ours", "tuned")
@@ -70,7 +71,7 @@ def _row(row: Record) -> list[Cell]:
         far,
         badge_cell(_BADGES[bool(row["within"])]) if row["gate"] else text_cell("beside"),
         tuned,
-        text_cell(metric_name(metric) + part),
+        text_cell(f"{metric_name(metric)} ({part})" if part else metric_name(metric)),
         text_cell(row["method"]),
     ]
 
@@ -79,7 +80,8 @@ def _rule(published: Record) -> Note:
     return Note(
         "The rule: cross-entropy, and every other loss that figures are known of, has to lie between the lowest and "
         f"the highest published figure of the run's endpoint, give or take {percent(published['tolerance'])} points, "
-        "in the arm that is trained by the literature's recipe. Then the run's verdict is one on the field's "
+        "or of another score where a loss has none on the endpoint itself, in the arm that is trained by the "
+        "literature's recipe. Then the run's verdict is one on the field's "
         "ground; else it is about this training alone."
     )
 

@@ -20,7 +20,7 @@ GRID: tuple[tuple[str, str, str], ...] = (
     ("imbalanced", "cifar100", "resnet32"),
     ("continual", "cifar10", "resnet18"),
     ("continual", "cifar100", "resnet18"),
-    ("segmentation", "voc2012", "deeplabv3_resnet50"),
+    ("segmentation", "voc2012_aug", "deeplabv3_resnet50"),
 )
 """(task, data set, network)."""
 LOSSES = CORE

@@ -1,13 +1,14 @@
 """From a named data set's files to a source: torchvision's classes say what is where, `kept` decodes it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from pickle import PickleError
 from typing import Any
 
 import numpy as np
 
-from study.data.catalogue import CATALOGUE, Entry
+from study.data.catalogue import CATALOGUE, SBD_ROOT, Entry
 from study.data.convert import fit_source
 from study.data.fetch import ensure, is_there
 from study.data.kept import Asked, decoded
@@ -178,6 +179,24 @@ def _maps(entry: Entry, asked: Asked) -> Source:
     return _map_listing(entry, asked, lambda opened: (opened.images, opened.masks))
 
 
+def _voc_and_sbd(entry: Entry, asked: Asked) -> Source:
+    """Read VOC, and join to its training part what the SBD has besides: its images that VOC has in neither part."""
+    data_dir = asked.data_dir
+    own, test = (_opened(entry, arguments or {}, data_dir) for arguments in (entry.train, entry.test))
+    known = {Path(path).stem for opened in (own, test) for path in opened.images}
+    further = []
+    for part in ("train", "val"):
+        arguments = {"image_set": part, "mode": "segmentation"}
+        opened = _opened(replace(entry, dataset="SBDataset", root=SBD_ROOT), arguments, data_dir)
+        further += [pair for pair in zip(opened.images, opened.masks, strict=True) if Path(pair[0]).stem not in known]
+    images, maps = zip(*further, strict=True) if further else ((), ())
+    train = Part((*own.images, *images), maps=(*own.masks, *maps))
+    listing = Listing(
+        data_dir, train, Part(tuple(test.images), maps=tuple(test.masks)), entry.classes, entry.licence, entry.meaning
+    )
+    return decoded(listing, asked, default_side=entry.side)
+
+
 def _pet_maps(entry: Entry, asked: Asked) -> Source:
     return _map_listing(entry, asked, lambda opened: (opened._images, opened._segs))
 
@@ -230,6 +249,7 @@ READERS: dict[str, Callable[[Entry, Asked], Source]] = {
     "emnist": _emnist,
     "files": _files,
     "maps": _maps,
+    "voc_and_sbd": _voc_and_sbd,
     "pet_maps": _pet_maps,
     "cityscapes": _cityscapes,
     "camvid": _camvid,

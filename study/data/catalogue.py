@@ -93,7 +93,7 @@ class Entry:
         return self.reader in MAP_READERS
 
 
-MAP_READERS = ("maps", "pet_maps", "cityscapes", "camvid")
+MAP_READERS = ("maps", "voc_and_sbd", "pet_maps", "cityscapes", "camvid")
 IGNORED = -100
 """As `types.IGNORED`, which would bring NumPy to whoever reads this table."""
 
@@ -182,6 +182,37 @@ _ERDA = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 _FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 NO_TERMS = "no licence stated; research use"
 IMAGENET_TERMS = "non-commercial research and education (ImageNet's terms of access)"
+
+VOC: Mapping[str, Any] = {
+    "dataset": "VOCSegmentation",
+    "num_classes": 21,
+    "n_test": 1_449,
+    "size": (0, 0, 3),
+    "side": 128,
+    "train": {"year": "2012", "image_set": "train"},
+    "test": {"year": "2012", "image_set": "val"},
+    "licence": "photographs under Flickr's terms of use",
+    "classes": VOC_CLASSES,
+}
+VOC_FILES = (
+    File(
+        ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",),
+        "6cd6e144f989b92b3379bac3b3de84fd",
+        unpack="tar",
+        gives=("VOCdevkit/VOC2012",),
+    ),
+)
+SBD_ROOT = "SBD/benchmark_RELEASE/dataset"
+SBD_FILES = (
+    File(
+        ("https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",),
+        "82b4d87ceb2ed10f6038a1cba92111cb",
+        folder="SBD",
+        unpack="tar",
+        gives=("benchmark_RELEASE",),
+    ),
+)
+"""Hariharan et al. 2011: label maps of 11,355 images of VOC 2011, 9,118 of them not among the maps of VOC 2012."""
 
 CATALOGUE: dict[str, Entry] = {
     "mnist": Entry(
@@ -593,27 +624,8 @@ CATALOGUE: dict[str, Entry] = {
         near=("ssb_hard", "ninco"),
         far=("inaturalist", "dtd", "openimage_o"),
     ),
-    "voc2012": Entry(
-        dataset="VOCSegmentation",
-        reader="maps",
-        num_classes=21,
-        n_train=1_464,
-        n_test=1_449,
-        size=(0, 0, 3),
-        side=128,
-        train={"year": "2012", "image_set": "train"},
-        test={"year": "2012", "image_set": "val"},
-        licence="photographs under Flickr's terms of use",
-        files=(
-            File(
-                ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",),
-                "6cd6e144f989b92b3379bac3b3de84fd",
-                unpack="tar",
-                gives=("VOCdevkit/VOC2012",),
-            ),
-        ),
-        classes=VOC_CLASSES,
-    ),
+    "voc2012": Entry(**VOC, reader="maps", n_train=1_464, files=VOC_FILES),
+    "voc2012_aug": Entry(**VOC, reader="voc_and_sbd", n_train=10_582, files=(*VOC_FILES, *SBD_FILES)),
     "oxford_pets_masks": Entry(
         dataset="OxfordIIITPet",
         reader="pet_maps",

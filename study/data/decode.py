@@ -89,7 +89,7 @@ def read_map(
     """Return a label map, int64 (H, W), cut and resized as its image, to the nearest pixel; `IGNORED` for none.
 
     Args:
-        path: the file: one channel or a palette.
+        path: the file: one channel or a palette; NAME.mat as in the Semantic Boundaries Dataset.
         size: height and width.
         full: height and width of the image that it belongs to, upright.
         meaning: value in the file → class or `IGNORED`, for every value that may come; None: values are classes, and
@@ -143,11 +143,22 @@ _BROKEN = (
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Give the image in a file; whatever goes wrong with it is an UnreadableError."""
     try:
-        with Image.open(path) as image:
+        with _of_sbd(path) if str(path).endswith(".mat") else Image.open(path) as image:
             yield image
     except UnreadableError:
         raise
     except _BROKEN as error:
+        raise UnreadableError(_reason(error)) from error
+
+
+def _of_sbd(path: str | Path) -> Image.Image:
+    """Return a label map of the Semantic Boundaries Dataset, which is a field of a structure in a MATLAB file."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return Image.fromarray(np.asarray(loadmat(path)["GTcls"]["Segmentation"][0, 0], dtype=np.uint8))
+    except (MatReadError, NotImplementedError) as error:
         raise UnreadableError(_reason(error)) from error
 
 

@@ -18,31 +18,42 @@ UNKNOWN = "held-out classes"
 _STREAM = 11
 
 
-def known_classes(num_classes: int, order_seed: int) -> tuple[int, ...]:
-    """Return the class indices that are known, in rising order: six tenths of the classes, drawn by the seed.
+def known_classes(num_classes: int, order_seed: int, held_out: int | None = None) -> tuple[int, ...]:
+    """Return the class indices that are known, in rising order, drawn by the seed.
+
+    Args:
+        num_classes: of the source.
+        order_seed: which classes are known.
+        held_out: how many are not; None: four tenths of them.
 
     Raises:
-        InputError: fewer than three classes: at least two have to be known and one unknown.
+        InputError: fewer than two known classes; or fewer than three classes where nothing is said.
     """
-    if num_classes < 3:
+    if held_out is not None and not 0 <= held_out <= num_classes - 2:
+        raise InputError(
+            f"--held-out: expected 0 to {num_classes - 2} of {num_classes} classes (two stay known), got {held_out}"
+        )
+    if held_out is None and num_classes < 3:
         raise InputError(f"open set: expected at least 3 classes (2 known, 1 unknown), got {num_classes}")
-    count = min(num_classes - 1, max(2, round(KNOWN_SHARE * num_classes)))
+    usual = min(num_classes - 1, max(2, round(KNOWN_SHARE * num_classes)))
+    count = usual if held_out is None else num_classes - held_out
     drawn = np.random.default_rng([_STREAM, order_seed]).permutation(num_classes)[:count]
     return tuple(sorted(int(index) for index in drawn))
 
 
-def cut_open(source: Source, *, split_seed: int, order_seed: int) -> Splits:
+def cut_open(source: Source, *, split_seed: int, order_seed: int, held_out: int | None = None) -> Splits:
     """Cut a source into known classes for training, validation and test, and unknown ones for test.
 
     Args:
         source: the data.
         split_seed: which images go where.
         order_seed: which classes are known.
+        held_out: how many are not; None: four tenths of them. 0: all are known, and no set is made of unknown ones.
 
     Raises:
         InputError: too few classes, or a class with too few images.
     """
-    known = known_classes(source.num_classes, order_seed)
+    known = known_classes(source.num_classes, order_seed, held_out)
     unknown = tuple(c for c in range(source.num_classes) if c not in known)
     defaults = cut_defaults(source)
     whole = cut_imbalanced(
@@ -55,7 +66,7 @@ def cut_open(source: Source, *, split_seed: int, order_seed: int) -> Splits:
     )
     train = only(whole.train, known)
     counts = train.counts(len(known))
-    outside = only(whole.test, unknown)
+    outside = only(whole.test, unknown) if unknown else None
     return Splits(
         train=train,
         validation=only(whole.validation, known),
@@ -64,7 +75,8 @@ def cut_open(source: Source, *, split_seed: int, order_seed: int) -> Splits:
         class_counts=counts,
         class_order=tuple(sorted(range(len(known)), key=lambda c: (-counts[c], c))),
         n_pool=int(np.isin(source.train.labels, known).sum()) - (0 if source.test else len(only(whole.test, known))),
-        unknown=OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),
+        unknown=outside
+        and OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rejection of the unknown: some classes are held out, and a model that never saw them is to reject their images."""
+"""Rejection of the unknown: a model is to reject images of classes that it never saw, held out or of other data."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ VALIDATION_OUTLIERS = 200
 
 
 def split(source: "Source", config: "StudyConfig", cut: Cut) -> "Splits":
-    """Cut test and validation, and hold out four tenths of the classes; the replicate's order says which."""
+    """Cut test and validation, and hold out some of the classes; the replicate's order says which."""
     from study.data.open_set import cut_open
 
-    return cut_open(source, split_seed=cut.split_seed, order_seed=cut.order_seed)
+    return cut_open(source, split_seed=cut.split_seed, order_seed=cut.order_seed, held_out=config.held_out)
 
 
 def judge(about: Judging) -> "Callable[[nn.Module, int], dict[str, float]]":

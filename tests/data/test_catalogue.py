@@ -29,6 +29,7 @@ def known_to_torchvision():
     yield from datasets.OxfordIIITPet._RESOURCES
     yield datasets.Imagenette._ARCHIVES["160px"]
     yield voc.DATASET_YEAR_DICT["2012"]["url"], voc.DATASET_YEAR_DICT["2012"]["md5"]
+    yield datasets.SBDataset.url, datasets.SBDataset.md5
 
 
 def test_addresses_and_checksums_are_torchvisions():

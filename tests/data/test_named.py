@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision import datasets
 
 from study.data.catalogue import CATALOGUE
+from study.data.decode import UnreadableError, read_map
 from study.data.registry import cut_defaults, load_source
 from study.data.types import IGNORED
 from study.errors import InputError
@@ -244,6 +245,52 @@ def test_voc2012(tmp_path):
     assert (source.classes[0], source.classes[20], source.is_map) == ("background", "tvmonitor", True)
     assert source.train.labels[0, :, 10].tolist() == list(range(21))
     assert load_source("voc2012", tmp_path).shape == (128, 128, 3)
+
+
+def every_class(left):
+    """Return a label map, uint8 (21, 30): one class on the left, and a row of each on the right."""
+    maps = np.repeat(np.arange(21, dtype=np.uint8)[:, None], 30, 1)
+    maps[:, :15] = left
+    return maps
+
+
+def test_voc2012_with_the_sbd(tmp_path):
+    """Of the SBD's six images VOC has one for training and one for validation: its own map is taken, or none."""
+    voc, sbd = tmp_path / "VOCdevkit" / "VOC2012", tmp_path / "SBD" / "benchmark_RELEASE" / "dataset"
+    (voc / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for part, names in (("train", ["both", "own"]), ("val", ["tested"])):
+        (voc / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(names) + "\n")
+        for name in names:
+            save(voc / "JPEGImages" / f"{name}.jpg", picture(21, 30))
+            save(voc / "SegmentationClass" / f"{name}.png", Image.fromarray(every_class(7)))
+    (sbd / "cls").mkdir(parents=True)
+    for part, names in (("train", ["both", "a", "b"]), ("val", ["c", "tested", "d"])):
+        (sbd / f"{part}.txt").write_text("\n".join(names) + "\n")
+        for number, name in enumerate(names):
+            save(sbd / "img" / f"{name}.jpg", picture(21, 30))
+            maps = every_class(10 + number if part == "train" else 15 + number)
+            maps[0] = 255
+            kind = [("Boundaries", object), ("Segmentation", object), ("CategoriesPresent", object)]
+            scipy.io.savemat(sbd / "cls" / f"{name}.mat", {"GTcls": np.array([[(0, maps, 1)]], dtype=kind)})
+    source = load_source("voc2012_aug", tmp_path, image_size=21)
+    assert sorted(source.train.labels[:, 10, 5].tolist()) == [7, 7, 11, 12, 15, 17]  # both, own, a, b, c, d
+    assert sorted(source.train.labels[:, 0, 5].tolist()) == [IGNORED] * 4 + [7, 7]
+    assert source.test.labels[:, 10, 5].tolist() == [7]
+    assert (source.classes[0], source.num_classes, source.is_map) == ("background", 21, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0", b"\0" * 200])
+def test_a_damaged_map_of_the_sbd_is_named(tmp_path, content):
+    save(tmp_path / "a.jpg", picture(8, 8))
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(UnreadableError):
+        read_map(tmp_path / "a.mat", (8, 8), (8, 8))
+
+
+def test_a_map_that_is_not_the_sbds_is_named(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"something": np.zeros(3)})
+    with pytest.raises(UnreadableError):
+        read_map(tmp_path / "a.mat", (8, 8), (8, 8))
 
 
 def test_tiny_imagenet(tmp_path):

@@ -28,6 +28,25 @@ def test_two_classes_are_too_few():
         known_classes(2, 0)
 
 
+@pytest.mark.parametrize(("held_out", "known"), [(0, 10), (1, 9), (8, 2)])
+def test_so_many_are_held_out_as_asked_for(held_out, known):
+    assert len(known_classes(10, 0, held_out)) == known
+
+
+@pytest.mark.parametrize("held_out", [-1, 9, 10])
+def test_two_classes_stay_known(held_out):
+    with pytest.raises(InputError, match=f"--held-out: expected 0 to 8 of 10 classes .*, got {held_out}"):
+        known_classes(10, 0, held_out)
+
+
+def test_where_none_is_held_out_the_whole_source_is_cut():
+    source = digits()
+    splits = cut_open(source, split_seed=0, order_seed=1, held_out=0)
+    assert splits.classes == source.classes
+    assert splits.unknown is None
+    assert splits.n_pool == len(splits.train) + len(splits.validation)
+
+
 def test_no_image_of_a_held_out_class_is_seen_before_the_end():
     source = digits()
     splits = cut_open(source, split_seed=0, order_seed=1)

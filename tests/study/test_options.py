@@ -45,6 +45,8 @@ def refused(capsys, *argv):
         ([*TASK, "--eps", "8"], ["--eps", "[0, 1]", "got 8"]),
         ([*TASK, "--image-size", "7"], ["--image-size", "≥ 8"]),
         ([*TASK, "--dataset", "folder:nowhere"], ["nowhere", "no such folder"]),
+        ([*TASK, "--held-out", "2"], ["--held-out belongs to task rejection", "imbalanced"]),
+        (["--task", "rejection", "--preset", "smoke", "--held-out", "9"], ["--held-out", "0 to 8 of 10", "got 9"]),
         ([*TASK, "--ood-sets", "svhm"], ["unknown outside set", "did you mean 'svhn'"]),
         ([*TASK, "--trials", "x"], ["--trials", "'x'"]),
         ([*TASK, "--trials", "7", "--replicates", "3"], ["multiples of 3"]),
@@ -91,6 +93,17 @@ def test_a_class_with_too_few_images_is_named(capsys, tmp_path):
     np.savez(tmp_path / "few.npz", x_train=np.zeros((len(y), 8, 8, 1), np.uint8), y_train=y, classes=["a", "b", "rare"])
     said = refused(capsys, *TASK, "--dataset", f"npz:{tmp_path / 'few.npz'}")
     assert "rare" in said
+
+
+def test_all_classes_known_and_nothing_near_to_reject_is_refused(capsys, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (180, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "things.npz", x_train=x, y_train=np.arange(180) % 3, classes=["cup", "hat", "key"])
+    said = refused(
+        capsys, *("--task", "rejection", "--preset", "smoke", "--held-out", 0),
+        *("--dataset", f"npz:{tmp_path / 'things.npz'}"),
+    )  # fmt: skip
+    assert "no near outside set" in said
+    assert "--held-out of 1 or more" in said
 
 
 def test_directories_that_hold_something_are_left_alone(capsys, tmp_path):

@@ -1,5 +1,6 @@
 """Published figures beside a run's own, the gate, and the grid: numbers by hand."""
 
+import pandas as pd
 import pytest
 
 from search_spaces.presets import CORE
@@ -89,6 +90,42 @@ def test_figures_beside_the_endpoint_are_shown_and_not_held_against_the_run():
         "imbalanced", "cifar10", "resnet32", "ce", 0.1, "somewhere", method="drw", metric="balanced_accuracy"
     )
     assert held(TAIL, figures=(*FIGURES, extra))["status"] == "field result"
+
+
+OPEN = {"ce": [0.87, 0.88, 0.89], "hem+": [0.90, 0.91, 0.92], "logitnorm": [0.91, 0.92, 0.93]}
+"""Means 88, 91 and 92 %: OpenOOD has 87.52 (MLS) and 88.03 (MSP) of cross-entropy, 92.33 (MSP) of LogitNorm."""
+
+
+def open_set(values, held_out=0, near=("cifar100", "tiny_imagenet"), score="mls"):
+    """Return what stands beside a run of task rejection whose near AUROC, by every score, is `values`."""
+    primary = TASKS["rejection"].endpoint.to_dict()
+    about = study(values, task="rejection", arms=("default", "tuned"), primary=primary)
+    outside = [{"name": name, "group": "near", "n": 500, "left_out": []} for name in near]
+    about |= {"dataset": "cifar10", "model": "resnet18", "preset": "paper", "config": {"held_out": held_out}}
+    about["data"] = {**about["data"], "outside": [*outside, {"name": "dtd", "group": "far", "n": 1, "left_out": []}]}
+    endpoint = {"probe": "rejection", "dataset": "group:near", "metric": "auroc"}
+    tables = [rows(values, arm="default").assign(**endpoint, slice=name) for name in (score, "msp")]
+    return beside(compare.compare(pd.concat(tables), study=about), study=about)
+
+
+def test_openood_is_held_against_runs_that_know_all_classes():
+    found = open_set(OPEN)
+    assert found["status"] == "field result"
+    shown = {(row["loss"], row["dataset"], row["slice"]): row for row in found["rows"]}
+    ce, logitnorm = shown["ce", "group:near", "mls"], shown["logitnorm", "group:near", "msp"]
+    assert (ce["low"], ce["gate"], ce["difference"]) == (0.8752, True, pytest.approx(0.0048))
+    assert (logitnorm["low"], logitnorm["gate"], logitnorm["within"]) == (0.9233, True, True)
+    assert not shown["ce", "group:near", "msp"]["gate"]
+    assert shown["ce", "test", "all"]["ours"] is None  # the run's accuracy is not in this table
+
+
+def test_a_specialist_without_a_figure_on_the_endpoint_is_held_to_its_own_score():
+    assert open_set({**OPEN, "logitnorm": [0.89, 0.90, 0.91]})["status"] == "harness result"
+
+
+@pytest.mark.parametrize(("held_out", "near"), [(None, ("cifar100", "tiny_imagenet")), (0, ("cifar100",)), (4, ())])
+def test_openoods_figures_are_of_its_own_groups(held_out, near):
+    assert open_set(OPEN, held_out, near)["status"] == "no published figure"
 
 
 def test_figures_are_shares_of_tasks_networks_and_losses_that_are_there():

@@ -1,4 +1,4 @@
-"""Folding batch norms away while a model is attacked: the same logits, and everything in its place afterwards."""
+"""A model as an attack runs it: the same logits and gradients, and everything in its place afterwards."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from study.models.registry import build_model
-from study.probes.folded import folded
+from study.probes.grey_convolution import GreyConvolution
+from study.probes.streamlined import streamlined
 
 
 def settled(model):
@@ -29,19 +30,21 @@ def norms(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "left"),
+    ("name", "side", "channels", "left"),
     [
-        ("small_cnn", 28, 0),
-        ("resnet20", 16, 0),
-        ("resnet18", 16, 0),
-        ("vgg16_bn", 32, 0),
-        ("preact_resnet18", 16, 9),  # half of them come before their convolution
-        ("mlp", 16, 0),
+        ("small_cnn", 28, 3, 0),
+        ("small_cnn", 28, 1, 0),
+        ("resnet20", 16, 3, 0),
+        ("resnet18", 16, 3, 0),
+        ("vgg16_bn", 32, 1, 0),
+        ("preact_resnet18", 16, 3, 9),  # half of them come before their convolution
+        ("preact_resnet18", 16, 1, 9),
+        ("mlp", 16, 3, 0),
     ],
 )
-def test_same_logits_and_gradients_with_fewer_layers(name, side, left):
-    model = settled(build_model(name, shape=(side, side, 3), num_classes=5, seed=0))
-    images = torch.rand(12, 3, side, side, generator=torch.Generator().manual_seed(2))
+def test_same_logits_and_gradients_with_fewer_layers(name, side, channels, left):
+    model = settled(build_model(name, shape=(side, side, channels), num_classes=5, seed=0))
+    images = torch.rand(12, channels, side, side, generator=torch.Generator().manual_seed(2))
     modules, state = list(model.modules()), {k: v.clone() for k, v in model.state_dict().items()}
 
     def outcome():
@@ -50,7 +53,7 @@ def test_same_logits_and_gradients_with_fewer_layers(name, side, left):
         return logits.detach(), torch.autograd.grad(logits[:, 0].sum(), given)[0]
 
     expected, slope = outcome()
-    with folded(model, images):
+    with streamlined(model, images):
         assert norms(model) == left
         logits, folded_slope = outcome()
     scale = float(expected.abs().max())
@@ -59,6 +62,28 @@ def test_same_logits_and_gradients_with_fewer_layers(name, side, left):
     assert list(model.modules()) == modules
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "narrow"), [("small_cnn", True), ("resnet18", False)])
+def test_which_convolutions_are_made_anew(name, narrow):
+    """Narrow ones with each pixel's channels together; that of grey images with a gradient by product."""
+    model = settled(build_model(name, shape=(16, 16, 1), num_classes=5, seed=0))
+    assert not any(isinstance(module, GreyConvolution) for module in model.modules())
+    with streamlined(model, torch.rand(3, 1, 16, 16)):
+        assert sum(isinstance(module, GreyConvolution) for module in model.modules()) == 1
+        weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+        wide = [weight for weight in weights if min(weight.shape[1:]) > 1]
+        assert {weight.is_contiguous(memory_format=torch.channels_last) for weight in wide} == {narrow}
+
+
+def test_a_grey_convolution_without_a_batch_norm_is_made_anew():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval().requires_grad_(False)
+    images, convolution = torch.rand(2, 1, 8, 8), model[0]
+    expected = model(images)
+    with streamlined(model, images):
+        assert isinstance(model[0], GreyConvolution)
+        torch.testing.assert_close(model(images), expected)
+    assert model[0] is convolution
 
 
 def test_by_hand():
@@ -73,9 +98,9 @@ def test_by_hand():
         (model[1].running_var, 16.0),
     ):
         tensor.data.fill_(value)
-    with folded(model, torch.full((1, 1, 1, 1), 0.5)):
-        assert float(model[0].weight) == 1.5  # 2 / 4 · 3
-        assert float(model[0].bias) == 3.5  # 2 / 4 · (1 − 4) + 5
+    with streamlined(model, torch.full((1, 1, 1, 1), 0.5)):
+        assert float(model[0].convolution.weight) == 1.5  # 2 / 4 · 3
+        assert float(model[0].convolution.bias) == 3.5  # 2 / 4 · (1 − 4) + 5
         assert type(model[1]) is nn.Identity
     assert float(model[0].weight) == 3.0
 
@@ -115,7 +140,7 @@ def test_what_is_not_a_pair_stays(way, factor):
     model.head.weight *= factor
     model.head.bias.copy_(1e5 if factor > 1 else 0.0)  # a common offset says nothing
     expected = model(images)
-    with folded(model, images):
+    with streamlined(model, images):
         assert norms(model) == 1
         torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
 
@@ -138,7 +163,7 @@ def test_what_cannot_be_folded_stays(way):
     if way == "random":
         model[2].train()
     images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(4))
-    with folded(model, images):
+    with streamlined(model, images):
         assert model[1] is norm
         assert model[0] is convolution
 
@@ -146,6 +171,6 @@ def test_what_cannot_be_folded_stays(way):
 def test_everything_is_in_place_after_an_error():
     model = settled(build_model("small_cnn", shape=(28, 28, 1), num_classes=3, seed=0))
     count = norms(model)
-    with pytest.raises(RuntimeError, match="stop"), folded(model, torch.zeros(1, 1, 28, 28)):
+    with pytest.raises(RuntimeError, match="stop"), streamlined(model, torch.zeros(1, 1, 28, 28)):
         raise RuntimeError("stop")
     assert norms(model) == count

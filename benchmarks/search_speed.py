@@ -34,6 +34,8 @@ CORES = os.cpu_count() or 1
 TRIALS_A_SEARCH = 10
 FEW = 50
 RAY_NICENESS = 15
+WARM = "sweep"
+"""Stage of the trainings that bring the processes up: one that a search does not look at."""
 ONE_THREAD, ALL_THREADS, JOBS = "Optuna, one thread", f"Optuna, {CORES} threads", f"Optuna, n_jobs={CORES}"
 PEERS = {ONE_THREAD: (1, 1), ALL_THREADS: (CORES, 1), JOBS: (1, CORES)}
 """Name → (threads, jobs)."""
@@ -79,9 +81,10 @@ def empty_trial(
 
 @dataclass
 class Watched:
-    """A feed whose clock and memory are read."""
+    """A feed whose clock and memory are read, after some trainings that bring every process up."""
 
     feed: Any
+    warm: list[Any]
     began: float = 0.0
     ended: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -89,17 +92,21 @@ class Watched:
 
     def next(self) -> Any:  # noqa: ANN401
         """Return the next training."""
+        if self.warm:
+            return self.warm.pop()
         self.began = self.began or time.perf_counter()
         return self.feed.next()
 
     def finished(self) -> bool:
         """Say whether nothing will follow."""
-        return self.feed.finished()
+        return not self.warm and self.feed.finished()
 
     def done(self, training: Any, cell: dict[str, Any]) -> None:  # noqa: ANN401
         """Take a cell, and read clock and memory."""
         import psutil
 
+        if training.key.stage == WARM:
+            return
         self.feed.done(training, cell)
         self.ended.append(time.perf_counter())
         self.memory.append(psutil.Process().memory_info().rss)
@@ -133,26 +140,22 @@ def drive(config: Any, path: Path, trial: Callable[..., None] | None, warm: int)
     counts = {r: splits(config, source, r, final=False).class_counts for r in range(config.replicates)}
     quiet = Console(file=io.StringIO(), force_terminal=True)  # a bar, as a user sees it, but nowhere
     loss = config.losses[0]
-    first = [training_of(recipe, Key("sweep", "plain", loss, "", 0, number), {}, 0) for number in range(warm)]
-    begun, own = time.perf_counter(), pool._trial
-    watched: list[Watched] = []
-    opened: list[float] = []
+    first = [training_of(recipe, Key(WARM, "plain", loss, "", 0, number), {}, 0) for number in range(warm)]
+    opening, own = time.perf_counter(), pool._trial
+    watched = Watched(SearchFeed(config, run, recipe, counts, trials=config.trials_per_search), first)
+    begun = time.perf_counter()
 
     def feeds() -> Iterator[tuple[Any, StageProgress]]:
-        yield pool.ListFeed(first), StageProgress("warm", {loss: warm}, console=quiet)
-        opened.append(time.perf_counter())
-        watched.append(Watched(SearchFeed(config, run, recipe, counts, trials=config.trials_per_search)))
-        opened.append(time.perf_counter())
         totals = {loss: config.trials for loss in config.losses}
         with StageProgress("search", totals, metric=config.objective, console=quiet) as progress:
-            yield watched[0], progress
+            yield watched, progress
 
     try:
         pool._trial = trial or own
         pool.run_pool(feeds(), config, Resources(), run, ray.put(source))
     finally:
         pool._trial = own
-    return watched[0], opened[1] - opened[0], opened[0] - begun
+    return watched, begun - opening, watched.began - begun
 
 
 def source_of(config: Any) -> Any:  # noqa: ANN401

@@ -86,7 +86,7 @@ def _stepper(
         get_loss(name).build(data.class_counts, **loss_space(name).literature(len(data.classes)), **shared).to(device)
     )
     network = start_network(config, data, name, seed=0).to(device).train()
-    target = torch.tensor(data.train.labels[:batch]).to(device)
+    target = torch.tensor(data.train.labels[:batch], dtype=torch.long).to(device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-6, momentum=0.9, nesterov=True)
 

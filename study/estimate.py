@@ -118,7 +118,7 @@ def measure(config: StudyConfig, source: "Source", data: "Splits") -> Speed:
 
     batch = get_task(config.task).recipe(source)["batch_size"]
     network = start_network(config, data, config.losses[0], seed=0)
-    images, target = pixels(data.train.images[:batch]), torch.tensor(data.train.labels[:batch])
+    images, target = pixels(data.train.images[:batch]), torch.tensor(data.train.labels[:batch], dtype=torch.long)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -10,10 +10,12 @@ from typing import Any, NoReturn
 
 from search_spaces.presets import CORE
 from study.config import ATTACK_MODES, PRESET_NAMES, Resources, StudyConfig
+from study.data.catalogue import CATALOGUE
 from study.errors import InputError, unknown
 from study.models import MODELS
 from study.tasks import ALL, TASKS, get_task
 from study.tasks.common import kind_of_images
+from study.tasks.types import Task
 
 USAGE = """\
 examples:
@@ -86,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "--held-out",
         metavar="N",
         type=int,
-        help="task rejection: classes that are never learnt (default: four tenths of them; paper: 0, as OpenOOD)",
+        help="task rejection: classes that are never learnt (default: four tenths of them; paper: none of CIFAR's)",
     )
     what.add_argument(
         "--ood-sets", metavar="SET", nargs="+", help="further outside sets: npz:PATH or names as for --dataset"
@@ -234,14 +236,19 @@ def all_tasks(given: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
     Raises:
         InputError: an option that only a single task can have, or a value that is not allowed.
     """
-    for name in ("methods", "objective", "weights", "freeze_body", "held_out"):
+    for name in ("methods", "objective", "weights", "freeze_body"):
         if name in given:
             raise InputError(
                 f"--{name.replace('_', '-')} belongs to one task, got --task {ALL}\nallowed: one of {', '.join(TASKS)}"
             )
     values = dict(given) if given.get("preset") == "smoke" else {"losses": CORE, **given}
-    dense = {name: value for name, value in values.items() if name != "model"}
-    return tuple(study_config({**(dense if task.dense else values), "task": task.name}) for task in TASKS.values())
+
+    def of_task(task: Task) -> StudyConfig:
+        foreign = {"model"} if task.dense else set()
+        foreign |= set() if task.name == "rejection" else {"held_out"}
+        return study_config({**{k: v for k, v in values.items() if k not in foreign}, "task": task.name})
+
+    return tuple(of_task(task) for task in TASKS.values())
 
 
 def attack_points(text: str) -> int:
@@ -300,6 +307,9 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
     for name in ("eps", "training_eps"):
         if isinstance(values.get(name), Mapping):
             values[name] = values[name][kind_of_images(values["dataset"])]
+    if isinstance(values.get("held_out"), Mapping):
+        entry = CATALOGUE.get(values["dataset"])
+        values["held_out"] = values["held_out"]["near sets" if entry is not None and entry.near else "no near sets"]
     if {"trials", "epochs", "model", "dataset", "image_size"} & set(given):
         values["planned_seconds"] = None
     if "replicates" in given and "trials" not in given:

@@ -148,7 +148,7 @@ def check(config: StudyConfig, source: "Source") -> None:
             raise InputError(f"{source.name}: no image is left for validation")
     sets = outside(config, source, 0)
     if endpoint.dataset == "group:near" and not any(out.group == "near" for out in sets):
-        raise InputError(_without_near(config))
+        raise InputError(_without_near(config, source.num_classes))
     recipe = task.recipe(source)
     if recipe["warmup_epochs"] >= config.epochs:
         raise InputError(
@@ -162,16 +162,17 @@ def check(config: StudyConfig, source: "Source") -> None:
         check_loss(config, source, method, loss)
 
 
-def _without_near(config: StudyConfig) -> str:
+def _without_near(config: StudyConfig, num_classes: int) -> str:
     """Return what to say where every class is known and there is no near outside set to reject."""
     from study.data.catalogue import CATALOGUE
     from study.data.companions import groups
 
     named = [name for name in groups(config.dataset)["near"] if name in CATALOGUE]
-    fetch = f", or fetch them first: python -m study.data --fetch {named[0]}" if named else ""
+    ways = [f"--held-out 1 to {num_classes - 2}"] if num_classes > 2 else []
+    ways += [f"first: python -m study.data --fetch {named[0]} (with this --data-dir)"] if named else []
     return (
-        f"--held-out: {config.held_out} holds out no class, and {config.dataset} has no near outside set here: there "
-        f"is nothing to decide task {config.task} by\nallowed: --held-out of 1 or more{fetch}"
+        f"task {config.task}: no class of {config.dataset} is held out, and no near outside set of it is here: "
+        f"there is nothing to decide by\nallowed: {'; '.join(ways) or 'other data'}"
     )
 
 
@@ -205,7 +206,7 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         raise InputError(f"loss {name}: {type(error).__name__}: {error}") from error
     network = start_network(config, data, name, seed=0)
     images = pixels(data.train.images[:8])
-    target = torch.tensor(data.train.labels[:8])
+    target = torch.tensor(data.train.labels[:8], dtype=torch.long)
     builtin = ":" not in name
     try:
         value = loss(network(images), target)

@@ -91,7 +91,8 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("AURC, AUGRC", "mean over k of the errors among the k most confident samples, divided by k or by all n"),
             (
                 "near, far, unrecognisable",
-                "letters or held-out classes; photographs; noise, blobs and scrambled images",
+                "held-out classes, letters, or other data that are like these; photographs or other data; noise, blobs "
+                "and scrambled images",
             ),
             (
                 "adversarial:…",

@@ -77,6 +77,9 @@ def _data_items(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("shape", shape or NOT_AVAILABLE),
         ("classes", shown or NOT_AVAILABLE),
     ]
+    known = [len(split.get("classes") or ()) for split in map(dict, data.get("splits") or ())]
+    if classes and any(0 < count < len(classes) for count in known):
+        items.append(("held out", f"{len(classes) - known[0]} of {len(classes)} classes, others in every replicate"))
     return items
 
 

@@ -44,6 +44,7 @@ CHUNK = 32
 """Files a piece of work."""
 THREADS = 32
 """At most so many; Pillow decodes outside of Python's lock."""
+LARGEST_LABEL = int(np.iinfo(np.int16).max)
 SHOWN = 5
 
 
@@ -218,7 +219,7 @@ def _decode(listing: Listing, part: Part, headers: Sequence[Header], plan: _Plan
     count = len(part.images)
     images = open_memmap(f"{target}_images.npy", "w+", np.uint8, (count, *plan.size, plan.channels))
     shape = (count,) if part.maps is None else (count, *plan.size)
-    labels = open_memmap(f"{target}_labels.npy", "w+", np.int64, shape)
+    labels = open_memmap(f"{target}_labels.npy", "w+", np.int64 if part.maps is None else np.int16, shape)
     if part.labels is not None:
         labels[:] = part.labels
 
@@ -227,7 +228,10 @@ def _decode(listing: Listing, part: Part, headers: Sequence[Header], plan: _Plan
 
     def label_map(index: int) -> None:
         full = (headers[index].height, headers[index].width)
-        labels[index] = read_map((part.maps or ())[index], plan.size, full, listing.meaning)
+        found = read_map((part.maps or ())[index], plan.size, full, listing.meaning)
+        if found.max() > LARGEST_LABEL:
+            raise UnreadableError(f"expected labels up to {LARGEST_LABEL}, got {found.max()}")
+        labels[index] = found
 
     _each(image, part.images, what)
     if part.maps is not None:

@@ -75,8 +75,9 @@ def cut_open(source: Source, *, split_seed: int, order_seed: int, held_out: int 
         class_counts=counts,
         class_order=tuple(sorted(range(len(known)), key=lambda c: (-counts[c], c))),
         n_pool=int(np.isin(source.train.labels, known).sum()) - (0 if source.test else len(only(whole.test, known))),
-        unknown=outside
-        and OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),
+        unknown=None
+        if outside is None
+        else OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),
     )
 
 

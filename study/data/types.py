@@ -4,8 +4,9 @@ All of them are frozen, checked when they are made, and hold read-only arrays.
 """
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +56,9 @@ def check_image_array(images: object, what: str = "images") -> None:
 
 IGNORED = -100
 """Label of a pixel that counts neither in the loss nor in the metrics."""
+MAP_TYPES = (np.int64, np.int16)
+"""Of label maps: those that are decoded from files are int16, a quarter of the memory."""
+PART_NUMBERS = 2**24
 
 
 def check_label_array(labels: object, count: int, what: str = "labels") -> None:
@@ -68,14 +72,24 @@ def check_label_array(labels: object, count: int, what: str = "labels") -> None:
 
 
 def check_label_maps(labels: object, shape: tuple[int, ...], what: str = "labels") -> None:
-    """Raise InputError unless `labels` is an int64 array of this shape (N, H, W), at least 0 or `IGNORED`."""
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != shape:
-        raise InputError(f"{what}: expected an int64 array {shape}, one label a pixel, got {describe(labels)}")
-    unlabelled = np.flatnonzero((labels == IGNORED).all((1, 2)))
-    if len(unlabelled):
-        raise InputError(f"{what}: expected a labelled pixel in every image, got none in image {unlabelled[0]}")
-    if labels.size and (labels[labels != IGNORED].min() < 0):
-        raise InputError(f"{what}: expected labels of at least 0, or {IGNORED} for none, got {labels.min()}")
+    """Raise InputError unless `labels` is an int64 or int16 array of this shape (N, H, W), at least 0 or `IGNORED`."""
+    if not isinstance(labels, np.ndarray) or labels.dtype not in MAP_TYPES or labels.shape != shape:
+        raise InputError(f"{what}: expected an int64 or int16 array {shape}, one label a pixel, got {describe(labels)}")
+    for start, part in in_parts(labels):
+        unlabelled = np.flatnonzero((part == IGNORED).all((1, 2)))
+        if len(unlabelled):
+            raise InputError(
+                f"{what}: expected a labelled pixel in every image, got none in image {start + unlabelled[0]}"
+            )
+        if part[part != IGNORED].min() < 0:
+            raise InputError(f"{what}: expected labels of at least 0, or {IGNORED} for none, got {part.min()}")
+
+
+def in_parts(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Give (start, rows from there on) of an array, so few at a time that copies of them do not matter."""
+    rows = max(1, PART_NUMBERS // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows):
+        yield start, array[start : start + rows]
 
 
 def check_class_names(classes: object, what: str = "classes", minimum: int = 1) -> None:
@@ -95,7 +109,7 @@ class Images:
 
     Attributes:
         images: uint8 (N, H, W, C), 0 to 255, with C = 1 (grey) or 3 (RGB); read-only.
-        labels: int64 (N,), at least 0, or int64 (N, H, W), at least 0 or `IGNORED`; read-only.
+        labels: int64 (N,), at least 0, or int64 or int16 (N, H, W), at least 0 or `IGNORED`; read-only.
 
     Raises:
         InputError: if an array has another type or shape, or if there are not as many labels as images.
@@ -135,8 +149,10 @@ class Images:
 
     def counts(self, num_classes: int) -> tuple[int, ...]:
         """Return the number of images (of pixels, where each has a label) of the classes 0 to num_classes − 1."""
-        labelled = self.labels[self.labels != IGNORED]
-        return tuple(int(n) for n in np.bincount(labelled, minlength=num_classes))
+        parts = (part[part != IGNORED] for _, part in in_parts(self.labels))
+        counts = [np.bincount(labelled, minlength=num_classes) for labelled in parts]
+        longest = max(map(len, counts), default=num_classes)
+        return tuple(sum(int(part[c]) for part in counts if c < len(part)) for c in range(longest))
 
     def class_counts(self, num_classes: int) -> tuple[float, ...]:
         """Return n_i of the classes: images; where pixels are labelled, the number of images × class i's share of them.
@@ -245,7 +261,8 @@ class Source:
             if data is not None:
                 digest.update(f"{part} {data.images.shape}".encode())
                 digest.update(data.images.data)
-                digest.update(data.labels.astype("<i8").data)
+                for _, part in in_parts(data.labels):
+                    digest.update(part.astype("<i8").data)
         return digest.hexdigest()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -21,10 +20,9 @@ class _ByProduct(torch.autograd.Function):
         return convolution(images)  # type: ignore[no-any-return]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         module: nn.Conv2d = ctx.convolution
-        patches = module.weight.flatten(1).t() @ gradient.flatten(2)  # (kernel pixels, N · output pixels) of each image
+        patches = module.weight.flatten(1).t() @ gradient.flatten(2)  # (N, kernel pixels, output pixels)
         kernel, dilation, padding, stride = module.kernel_size, module.dilation, module.padding, module.stride
         whole = functional.fold(patches, ctx.shape[2:], kernel, dilation, padding, stride)  # type: ignore[arg-type]
         return whole, None

@@ -10,8 +10,8 @@ Its weights no longer learn, so
 - a convolution of grey images passes its gradient back by a matrix product (`GreyConvolution`);
 - the convolutions made anew keep each pixel's channels together in memory where all of the network's are narrow.
 
-The logits differ by rounding alone, which is looked at before the changed network is used. Only the search for an
-adversarial image sees it; what was found is judged by the model itself.
+Logits and gradient differ by rounding alone, which is looked at before the changed network is used. Only the search for
+an adversarial image sees it; what was found is judged by the model itself.
 """
 
 import copy
@@ -28,6 +28,8 @@ from study.probes.grey_convolution import GreyConvolution
 
 TOLERANCE = 1e-4
 """Of an image's largest logit, counted from their mean: more than float32 rounds off in a hundred layers."""
+SLOPE_TOLERANCE = 1e-2
+"""Of the length of an image's gradient: rounding may switch a ReLU whose input is almost zero."""
 TRIED = 8
 """Images on which the changed model is compared."""
 NARROW = 128
@@ -42,27 +44,30 @@ def streamlined(model: nn.Module, images: Tensor) -> Iterator[None]:
     """Change what can be changed; afterwards every module is in its place again.
 
     A batch norm is folded where its input is what one convolution returned, both run once in a pass and neither has
-    hooks. A change stays where the logits of the first images then differ by no more than rounding (they differ by
-    more if something else uses the convolution's output or the batch norm's numbers too, or if the model draws random
-    ones).
+    hooks. Changes stay where the logits of the first images, and their gradient with respect to the images, then differ
+    by no more than rounding. They differ by more if something else uses the convolution's output or the batch norm's
+    numbers too, or if the model draws random ones. If all changes together do not pass, each has to by itself.
 
     Args:
         model: in evaluation mode, its parameters without gradient.
         images: (N, channels, H, W), N at least 1.
     """
-    with torch.no_grad():
-        wanted, changes = _changes(model, images[:TRIED])
+    few = images[:TRIED].detach()
+    changes = _changes(model, few)
+    wanted = _outcome(model, few)
     names = {module: name for name, module in model.named_modules()}
-    away: Change = {}
+    together: Change = {module: instead for change in changes for module, instead in change.items()}
     try:
-        for change in changes:
-            away |= {module: module for module in change}
+        for change in [together, *changes] if wanted is not None and changes else []:
             _put(model, names, change)
-            if not _agrees(model, images[:TRIED], wanted):
+            if _agrees(_outcome(model, few), wanted):
+                if change is together:
+                    break
+            else:
                 _put(model, names, {module: module for module in change})
         yield
     finally:
-        _put(model, names, away)
+        _put(model, names, {module: module for module in together})
 
 
 def _put(model: nn.Module, names: Mapping[nn.Module, str], change: Change) -> None:
@@ -70,19 +75,35 @@ def _put(model: nn.Module, names: Mapping[nn.Module, str], change: Change) -> No
         model.set_submodule(names[module], instead)
 
 
-def _agrees(model: nn.Module, images: Tensor, wanted: Tensor) -> bool:
-    """Say whether each image's logits are what they were; a model that does not run any more does not agree."""
+def _outcome(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return the logits (N, C) and the gradient of a fixed combination of them (N, channels · H · W).
+
+    None for a model that cannot say either: as it is, an attack will say so; changed, it is put back.
+    """
     try:
-        with torch.no_grad():
-            found = model(images)
-    except Exception:  # whatever a model does with a batch norm that is gone: it is put back
+        with torch.enable_grad():
+            given = images.clone().requires_grad_()
+            logits = model(given).float()
+            combined = (logits * torch.linspace(-1, 1, logits.shape[1], device=logits.device)).sum()
+            slope = torch.autograd.grad(combined, given)[0] if combined.requires_grad else torch.zeros_like(given)
+    except Exception:  # whatever a model does that has lost a batch norm, or that never had a gradient
+        return None
+    return logits.detach(), slope.flatten(1)
+
+
+def _agrees(found: tuple[Tensor, Tensor] | None, wanted: tuple[Tensor, Tensor] | None) -> bool:
+    """Say whether each image's logits and gradient are what they were."""
+    if found is None or wanted is None:
         return False
-    scale = (wanted - wanted.mean(1, keepdim=True)).abs().amax(1, keepdim=True)
-    return bool(((found - wanted).abs() <= TOLERANCE * scale).all())
+    logits, slope = wanted
+    scale = (logits - logits.mean(1, keepdim=True)).abs().amax(1, keepdim=True)
+    same = ((found[0] - logits).abs() <= TOLERANCE * scale).all()
+    off = torch.linalg.vector_norm(found[1] - slope, dim=1)
+    return bool(same and (off <= SLOPE_TOLERANCE * torch.linalg.vector_norm(slope, dim=1)).all())
 
 
-def _changes(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Change]]:
-    """Return the logits of images, and what may take the place of what."""
+def _changes(model: nn.Module, images: Tensor) -> list[Change]:
+    """Return what may take the place of what."""
     calls: Counter[nn.Module] = Counter()
     made_by: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
@@ -99,13 +120,14 @@ def _changes(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Change]]:
         for module, count in places.items():
             if type(module) in (nn.Conv2d, nn.BatchNorm2d) and count == 1 and _replaceable(module):
                 hooks.callback(module.register_forward_hook(look).remove)
-        logits = model(images)
+        with torch.no_grad():
+            model(images)
     used = Counter(convolution for convolution, _ in pairs)
     folds = {c: n for c, n in pairs if c in places and calls[c] == calls[n] == used[c] == 1}
     grey = [c for c in calls if isinstance(c, nn.Conv2d) and GreyConvolution.fits(c, images.device) and c not in folds]
     together = _narrow(model, images.device)
     changes: list[Change] = [{c: _anew(fuse_conv_bn_eval(c, n), together), n: nn.Identity()} for c, n in folds.items()]
-    return logits, changes + [{c: _anew(copy.deepcopy(c), together)} for c in grey]
+    return changes + [{c: _anew(copy.deepcopy(c), together)} for c in grey]
 
 
 def _anew(convolution: nn.Conv2d, together: bool) -> nn.Module:

@@ -29,11 +29,11 @@ def split(source: "Source", config: "StudyConfig", cut: Cut) -> "Splits":
     )
 
 
-def score(logits: "np.ndarray", labels: "np.ndarray") -> dict[str, float]:
-    """Return mIoU and pixel accuracy of validation logits (N, C, H, W)."""
+def score(predicted: "np.ndarray", labels: "np.ndarray") -> dict[str, float]:
+    """Return mIoU and pixel accuracy of predicted classes (N, H, W): a class that is nowhere counts for nothing."""
     from study.probes.segmentation import confusions, miou, pixel_accuracy
 
-    matrix = confusions(logits.argmax(1), labels, logits.shape[1]).sum(0)
+    matrix = confusions(predicted, labels, 1 + int(max(predicted.max(), labels.max()))).sum(0)
     return {"miou": miou(matrix), "pixel_accuracy": pixel_accuracy(matrix)}
 
 

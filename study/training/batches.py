@@ -190,11 +190,11 @@ class DeviceData:
             images = self.images[index, draws.down[start:stop], draws.right[start:stop]]
         if draws.mirrored is not None:
             images = torch.where(draws.mirrored[start:stop, None, None, None], images.flip(2), images)
-        return to_unit_range(images), self.labels.index_select(0, index)
+        return to_unit_range(images), self.labels.index_select(0, index).long()
 
 
 def as_labels(labels: np.ndarray | Tensor, count: int) -> Tensor:
-    """Return labels as an int64 tensor (N,) or (N, H, W) on the CPU.
+    """Return labels as an int64 tensor (N,), or an int64 or int16 one (N, H, W), on the CPU.
 
     Raises:
         InputError: labels that are not whole numbers, or not one (or one map) an image.
@@ -204,7 +204,8 @@ def as_labels(labels: np.ndarray | Tensor, count: int) -> Tensor:
         raise InputError(
             f"labels: expected whole numbers, ({count},) or ({count}, H, W), given {tensor.dtype} {tuple(tensor.shape)}"
         )
-    return tensor.to("cpu", torch.int64)
+    small = tensor.ndim == 3 and tensor.dtype == torch.int16
+    return tensor.to("cpu", torch.int16 if small else torch.int64)
 
 
 def _windows(images: Tensor, reach: int) -> Tensor:

@@ -22,7 +22,7 @@ from study.errors import InputError
 from study.training import parallel
 from study.training.batches import DeviceData, LabelledImages, as_bytes, as_labels, batch_bounds, rank_bounds
 from study.training.parallel import Regime, plain_regime
-from study.training.prediction import PREDICTION_BATCH, outputs
+from study.training.prediction import outputs
 from study.training.recipe import Recipe, learning_rate_at
 from study.training.recording import BINS, EpochRecord, margin_quantiles
 
@@ -108,7 +108,8 @@ def fit(
         state: what get_state() gave in an earlier run of the same arguments; training goes on after its epoch.
         rank: this process among the data-parallel ones; torch.distributed is initialised by the caller.
         world_size: number of ranks R. All get the same arguments, but for `rank` and `device`, and the same metrics.
-        score: from logits float32 (N, C) and labels int64 (N,), numpy arrays, to named numbers.
+        score: from logits float32 (N, C) and labels int64 (N,), numpy arrays, to named numbers; where every pixel has
+            a label, from predicted classes (N, H, W) and labels (N, H, W).
         regime: one step's way from images to logits, see `parallel.Regime`.
         judge: called after every epoch with the network and the epoch, from 1, on every rank; gives named numbers, and
             leaves the network as it was.
@@ -296,7 +297,7 @@ class _Reweighting:
 
 
 class _HeldOut:
-    """Validation images, and what is asked of the logits on them."""
+    """Validation images, and what is asked of the network's answers to them."""
 
     def __init__(self, data: LabelledImages, score: Score) -> None:
         self.images = as_bytes(data.images)
@@ -306,11 +307,12 @@ class _HeldOut:
     def metrics(self, trainer: _Trainer) -> Metrics:
         count, ranks = len(self.images), trainer.world_size
         part = self.images[parallel.part_of_rank(count, trainer.rank, ranks)]
-        logits, _ = outputs(trainer.objective.model, part, trainer.device, PREDICTION_BATCH, with_features=False)
-        logits = parallel.gather_rows(logits, count, trainer.device, ranks)
-        if not bool(logits.isfinite().all()):
+        found, _ = outputs(trainer.objective.model, part, trainer.device, maps_as_classes=True)
+        found = parallel.gather_rows(found, count, trainer.device, ranks)
+        wrong = found < 0 if found.ndim == 3 else ~found.isfinite()
+        if bool(wrong.any()):
             raise NonFiniteLoss(trainer.done, trainer.optimizer.param_groups[0]["lr"])
-        return {f"validation_{name}": value for name, value in self.score(logits.numpy(), self.labels).items()}
+        return {f"validation_{name}": value for name, value in self.score(found.numpy(), self.labels).items()}
 
 
 def _bounds(count: int, recipe: Recipe, smallest: int) -> list[tuple[int, int]]:

@@ -151,7 +151,7 @@ def gather_rows(rows: Tensor, count: int, device: torch.device, world_size: int)
     """Return all `count` rows on the CPU of every rank, from each rank's `part_of_rank`."""
     if world_size == 1:
         return rows.cpu()
-    padded = torch.zeros(-(-count // world_size), *rows.shape[1:], device=device)
+    padded = torch.zeros(-(-count // world_size), *rows.shape[1:], device=device)  # in float32: gloo knows no int16
     padded[: len(rows)] = rows.to(device)
     parts = [torch.empty_like(padded) for _ in range(world_size)]
     dist.all_gather(parts, padded)

@@ -1,5 +1,7 @@
 """What a network says of images: logits, and features where they are asked for."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,8 @@ from study.errors import InputError
 from study.training.batches import as_bytes, to_unit_range
 
 PREDICTION_BATCH = 256
+PREDICTION_NUMBERS = PREDICTION_BATCH * 64 * 64 * 3
+"""Numbers in the images that go through a network at a time: larger images go in smaller batches."""
 
 
 def predict(
@@ -15,7 +19,7 @@ def predict(
     images: np.ndarray | Tensor,
     *,
     device: torch.device | str = "cpu",
-    batch_size: int = PREDICTION_BATCH,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Return the logits, float32 (N, C) or (N, C, H, W), of uint8 images (N, H, W, C).
 
@@ -32,7 +36,7 @@ def predict_with_features(
     images: np.ndarray | Tensor,
     *,
     device: torch.device | str = "cpu",
-    batch_size: int = PREDICTION_BATCH,
+    batch_size: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (logits (N, C), features (N, D)), float32, of uint8 images (N, H, W, C); otherwise like `predict`.
 
@@ -40,14 +44,20 @@ def predict_with_features(
         model: a network with features() and head().
         images: uint8 (N, H, W, C).
         device: where to compute.
-        batch_size: images at a time, at least 1.
+        batch_size: images at a time, at least 1; None: as many as `outputs` takes.
     """
     logits, features = outputs(model, as_bytes(images), torch.device(device), batch_size, with_features=True)
     return logits.numpy(), features.numpy()
 
 
 def outputs(
-    model: nn.Module, images: Tensor, device: torch.device, batch_size: int, *, with_features: bool
+    model: nn.Module,
+    images: Tensor,
+    device: torch.device,
+    batch_size: int | None = None,
+    *,
+    with_features: bool = False,
+    maps_as_classes: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return logits and features (empty where they are not asked for) as float32 tensors on the CPU.
 
@@ -55,9 +65,13 @@ def outputs(
         model: from images (N, C, H, W) in [0, 1] to logits; with features() and head() if `with_features`.
         images: uint8 tensor (N, H, W, C); N may be 0.
         device: where to compute.
-        batch_size: images at a time, at least 1.
+        batch_size: images at a time, at least 1; None: `PREDICTION_BATCH`, or fewer if they are large.
         with_features: whether to return the features.
+        maps_as_classes: whether logits of every pixel (N, C, H, W) are returned as the class of the largest, int16
+            (N, H, W): a C-th of the memory. -1 stands in images with a logit that is not finite.
     """
+    if batch_size is None:
+        batch_size = max(1, min(PREDICTION_BATCH, PREDICTION_NUMBERS // max(1, math.prod(images.shape[1:]))))
     if batch_size < 1:
         raise InputError(f"batch_size: expected at least 1, given {batch_size}")
     was_training = model.training
@@ -70,7 +84,14 @@ def outputs(
                 features.append(model.features(batch).float())
                 logits.append(model.head(features[-1]).float())
             else:
-                logits.append(model(batch).float())
+                found = model(batch).float()
+                logits.append(_classes(found) if maps_as_classes and found.ndim == 4 else found)
         outputs = torch.cat(logits).cpu(), torch.cat(features).cpu() if features else torch.empty(0)
     model.train(was_training)
     return outputs
+
+
+def _classes(logits: Tensor) -> Tensor:
+    """Return the class of each pixel's largest logit (N, H, W), -1 all over an image with one that is not finite."""
+    finite = logits.isfinite().flatten(1).all(1)
+    return torch.where(finite[:, None, None], logits.argmax(1), -1).to(torch.int16)

@@ -332,6 +332,13 @@ def masks_of(root, count=4, size=(8, 16), classes=2, parts=("",)):
     return root
 
 
+def test_a_label_beyond_what_is_kept_is_named(tmp_path):
+    root = masks_of(tmp_path / "own")
+    save(root / "masks" / "2.png", np.full((8, 16), 40_000, dtype=np.uint16))
+    with pytest.raises(InputError, match=r"2\.png: expected labels up to 32767, got 40000"):
+        load(root, tmp_path, "masks")
+
+
 def test_label_maps(tmp_path):
     root = masks_of(tmp_path / "own", classes=3)
     (root / "classes.txt").write_text("Grund\nRiß\nFleck\n", encoding="utf-8")

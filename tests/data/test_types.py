@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.data.types import Images, OutsideSet, Source, Splits
+from study.data.types import IGNORED, Images, OutsideSet, Source, Splits
 from study.errors import InputError
 from tests.data.helpers import number_of, numbered, toy_source
 
@@ -44,6 +44,25 @@ def test_images_are_read_only_and_taken_in_order():
     for part in (data, data.take([1])):
         assert not part.images.flags.writeable
         assert not part.labels.flags.writeable
+
+
+def test_label_maps_may_be_short_and_are_the_same_data(monkeypatch):
+    maps = np.random.default_rng(0).integers(0, 3, (7, 8, 8))
+    maps[:, 0] = IGNORED
+    long, short = (Images(images(7), maps.astype(kind)) for kind in (np.int64, np.int16))
+    counts = tuple(int((maps == label).sum()) for label in range(4))
+    assert long.counts(4) == short.counts(4) == counts
+    found = [Source("maps", part, None, ("a", "b", "c"), "none").fingerprint() for part in (long, short)]
+    monkeypatch.setattr("study.data.types.PART_NUMBERS", 2 * 8 * 8)
+    assert short.counts(4) == counts
+    found += [Source("maps", part, None, ("a", "b", "c"), "none").fingerprint() for part in (long, short)]
+    assert len(set(found)) == 1
+    unlabelled = maps.copy()
+    unlabelled[5] = IGNORED
+    with pytest.raises(InputError, match="got none in image 5"):
+        Images(images(7), unlabelled)
+    with pytest.raises(InputError, match="int64 or int16 array"):
+        Images(images(7), maps.astype(np.int32))
 
 
 @pytest.mark.parametrize("indices", [[5], [-1], [0.0], [True, False, True, False, True], [[0]]])

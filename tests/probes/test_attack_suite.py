@@ -191,3 +191,27 @@ def test_the_library_needs_the_frame_that_square_side_gives():
             else:
                 with pytest.raises(RuntimeError, match=r"match the (size|broadcast shape)"):
                     square.perturb(images, torch.tensor([0]))
+
+
+@pytest.mark.parametrize("points", [1, 7])
+def test_squares_margin_is_the_librarys(points):
+    generator = torch.Generator().manual_seed(points)
+    logits, labels = torch.randn(points, 5, generator=generator), torch.arange(points) % 5
+    common = {"norm": "Linf", "eps": 0.1, "seed": 0, "device": torch.device("cpu")}
+    mine, theirs = (kind(lambda _: logits.clone(), **common) for kind in (PaddedSquare, SquareAttack))
+    found, expected = (attack.margin_and_loss(torch.zeros(points, 1), labels) for attack in (mine, theirs))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_square_finds_what_the_librarys_finds(norm):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(100, 4)).requires_grad_(False)
+    images = torch.rand(9, 1, 10, 10, generator=torch.Generator().manual_seed(3))
+    labels = model(images).argmax(1)
+    common = {"norm": norm, "eps": 0.1, "n_queries": 60, "resc_schedule": False, "device": torch.device("cpu")}
+    found = []
+    for kind in (PaddedSquare, SquareAttack):
+        torch.manual_seed(0)
+        found.append(kind(model, seed=0, **common).perturb(images, labels))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert not torch.equal(found[0], images)

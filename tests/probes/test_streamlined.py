@@ -86,6 +86,24 @@ def test_a_grey_convolution_without_a_batch_norm_is_made_anew():
     assert model[0] is convolution
 
 
+class WrongGradient(GreyConvolution):
+    """The same maps, and a gradient of half the size."""
+
+    def forward(self, images):
+        maps = self.convolution(images)
+        return maps.detach() + (maps - maps.detach()) / 2
+
+
+def test_a_change_of_the_gradient_is_taken_back(monkeypatch):
+    model = settled(build_model("small_cnn", shape=(16, 16, 1), num_classes=5, seed=0))
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    monkeypatch.setattr("study.probes.streamlined.GreyConvolution", WrongGradient)
+    with streamlined(model, torch.rand(3, 1, 16, 16)):
+        modules = list(model.modules())
+        assert first in modules
+        assert norms(model) == 1, "the others are folded one by one"
+
+
 def test_by_hand():
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.0), nn.Flatten(), nn.Linear(1, 2))
     model.eval().requires_grad_(False)

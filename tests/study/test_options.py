@@ -103,7 +103,21 @@ def test_all_classes_known_and_nothing_near_to_reject_is_refused(capsys, tmp_pat
         *("--dataset", f"npz:{tmp_path / 'things.npz'}"),
     )  # fmt: skip
     assert "no near outside set" in said
-    assert "--held-out of 1 or more" in said
+    assert "allowed: --held-out 1 to 1" in said
+
+
+@pytest.mark.parametrize(
+    ("dataset", "held_out"), [("cifar10", 0), ("cifar100", 0), ("folder:photographs", None), ("gtsrb", None)]
+)
+def test_paper_holds_out_no_class_where_there_are_near_sets_by_name(dataset, held_out):
+    argv = ["--task", "rejection", "--preset", "paper", "--dataset", dataset]
+    assert parse(argv).config.held_out == held_out
+    assert parse([*argv, "--held-out", "3"]).config.held_out == 3
+
+
+def test_over_all_tasks_rejection_alone_holds_classes_out():
+    found = {config.task: config.held_out for config in parse(["--task", "all", "--held-out", "3"]).tasks}
+    assert found == {**dict.fromkeys(found, None), "rejection": 3}
 
 
 def test_directories_that_hold_something_are_left_alone(capsys, tmp_path):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from study.errors import InputError
 from study.training import NonFiniteLoss, Recipe, fit, predict, predict_with_features
+from study.training.prediction import outputs
 from tests.study.training_helpers import LearnedTemperature, WeightedCE, accuracy, network, random_data
 
 GENTLE = Recipe(learning_rate=0.05, weight_decay=1e-3, batch_size=16, epochs=3)
@@ -366,12 +367,77 @@ def test_labels_may_be_maps_and_ignored_pixels_do_not_count():
         data,
         recipe,
         seed=0,
-        score=lambda z, y: {"n": z.size / y.size},
+        score=lambda predicted, y: {"zeros": float((predicted == 0).mean()), "like labels": predicted.shape == y.shape},
     )
     metrics, _ = next(steps)
     assert metrics["active_share"] == 1.0
     assert metrics["train_loss"] == pytest.approx(math.log(3))
-    assert metrics["validation_n"] == 3.0
+    assert (metrics["validation_zeros"], metrics["validation_like labels"]) == (1.0, True)
+
+
+def maps_of(logits):
+    """A network (N, 1, H, W) → (N, 3, H, W) whose logits are given, whatever the images."""
+
+    class Maps(nn.Module):
+        def forward(self, images):
+            return logits[: len(images)] + 0 * images
+
+    return Maps()
+
+
+def test_maps_are_scored_by_their_classes():
+    logits = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.zeros(4, 8, 8, 1, dtype=torch.uint8)
+    classes, _ = outputs(maps_of(logits), images, torch.device("cpu"), maps_as_classes=True)
+    assert classes.dtype == torch.int16
+    assert torch.equal(classes.long(), logits.argmax(1))
+    logits[2, 1, 3, 3] = torch.nan
+    classes, _ = outputs(maps_of(logits), images, torch.device("cpu"), maps_as_classes=True)
+    assert [bool((image < 0).all()) for image in classes] == [False, False, True, False]
+    assert (classes[[0, 1, 3]] >= 0).all()
+
+
+def test_maps_that_are_not_finite_end_the_training():
+    class Breaking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(1, 3, 1)
+
+        def forward(self, images):
+            logits = self.layer(images)
+            return logits if self.training else logits / 0
+
+    data = random_data(count=4)
+    data.labels = torch.zeros(4, 8, 8, dtype=torch.long)
+    recipe = Recipe(learning_rate=0.1, weight_decay=0.0, batch_size=4, epochs=1)
+    with pytest.raises(NonFiniteLoss):
+        list(fit(Breaking(), nn.CrossEntropyLoss(), data, data, recipe, seed=0, score=lambda predicted, y: {}))
+
+
+def test_short_label_maps_train_as_long_ones():
+    data, found = random_data(count=6), []
+    maps = torch.randint(0, 3, (6, 8, 8), generator=torch.Generator().manual_seed(1))
+    recipe = Recipe(learning_rate=0.1, weight_decay=0.0, batch_size=4, epochs=2)
+    for dtype in (torch.int64, torch.int16):
+        torch.manual_seed(0)
+        data.labels = maps.to(dtype)
+        model = nn.Conv2d(1, 3, 1)
+        list(fit(model, nn.CrossEntropyLoss(), data, None, recipe, seed=0, score=accuracy))
+        found.append(model.weight.detach())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(("side", "batch"), [(8, 256), (64, 256), (128, 64), (512, 4), (2048, 1)])
+def test_large_images_go_through_in_small_batches(side, batch):
+    sizes = []
+
+    class Counting(nn.Module):
+        def forward(self, images):
+            sizes.append(len(images))
+            return images.flatten(1)[:, :2]
+
+    outputs(Counting(), torch.zeros(batch + 1, side, side, 3, dtype=torch.uint8), torch.device("cpu"))
+    assert sizes == [batch, 1]
 
 
 class TestPredict:

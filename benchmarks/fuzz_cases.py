@@ -62,6 +62,7 @@ TUNE = {
     "--losses": (*LOSSES, *OWN),
     "--methods": ("plain", "drw", "pgd", "trades_own", "replay", "joint", "outlier_exposure"),
     "--imbalance-ratio": ("1", "10", "100", "0.5", "1e9"),
+    "--held-out": ("0", "1", "4", "8", "9", "-1", "x"),
     "--ood-sets": ("npz:GOOD", "npz:BAD", "npz:missing.npz", "GOOD"),
     "--preset": ("smoke", "smoke", "smoke", "quick", "full", "paper", "smok"),
     "--trials": COUNTS,

@@ -141,6 +141,7 @@ def drive(config: Any, path: Path, trial: Callable[..., None] | None, warm: int)
     quiet = Console(file=io.StringIO(), force_terminal=True)  # a bar, as a user sees it, but nowhere
     loss = config.losses[0]
     first = [training_of(recipe, Key(WARM, "plain", loss, "", 0, number), {}, 0) for number in range(warm)]
+    path.mkdir(parents=True)
     opening, own = time.perf_counter(), pool._trial
     watched = Watched(SearchFeed(config, run, recipe, counts, trials=config.trials_per_search), first)
     begun = time.perf_counter()

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray import tune
@@ -21,9 +21,12 @@ from study.data.types import Source
 from study.errors import CannotGoOn
 from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
-from study.ranks import DRIVER_CPU, train_ranks
+from study.ranks import DRIVER_CPU, rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, run_training
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 REPORT_SECONDS = 2.0
 
@@ -201,20 +204,26 @@ def run_pool(
     searcher = _FeedSearcher(feeds, run)
     several = resources.workers_per_trial > 1
     amounts = {"CPU": DRIVER_CPU} if several else {k: v for k, v in resources.per_training.items() if v}
-    trainable = tune.with_parameters(
-        _trial, config=config, resources=resources, run_path=str(run.path), source=[source]
+    if searcher.current is None:
+        return
+    groups = (
+        rank_groups(config, source, run, resources, concurrency(resources)) if several else contextlib.nullcontext()
     )
-    while searcher.current is not None or searcher.again:
-        at_a_time = 1 if searcher.alone else concurrency(resources)
-        try:
-            _tune(searcher, tune.with_resources(trainable, amounts), at_a_time, resources, run)
-        except RuntimeError as error:  # Tune's own, for what no trial of it expects
-            if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
-                raise
-            searcher.evicted()
-            searcher.alone = True  # which of them asked for too much cannot be told
-        else:
-            searcher.alone = False
+    with _quiet(resources.verbose), groups as post:
+        trainable = tune.with_parameters(
+            _trial, config=config, resources=resources, run_path=str(run.path), source=[source], post=[post]
+        )
+        while searcher.current is not None or searcher.again:
+            at_a_time = 1 if searcher.alone else concurrency(resources)
+            try:
+                _tune(searcher, tune.with_resources(trainable, amounts), at_a_time, resources, run)
+            except RuntimeError as error:  # Tune's own, for what no trial of it expects
+                if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+                    raise
+                searcher.evicted()
+                searcher.alone = True  # which of them asked for too much cannot be told
+            else:
+                searcher.alone = False
 
 
 def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Resources, run: RunDirectory) -> None:  # noqa: ANN401
@@ -238,14 +247,13 @@ def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Re
             callbacks=[_Watch(searcher, NodeWatch(resources))],
         ),
     )
-    with _quiet(resources.verbose):
-        try:
-            tuner.fit()
-        except CannotGoOn:
-            raise
-        except Exception:
-            write_atomic(run.path / "tune" / ".written", b"")  # Tune says nothing clear of a disk that is full
-            raise
+    try:
+        tuner.fit()
+    except CannotGoOn:
+        raise
+    except Exception:
+        write_atomic(run.path / "tune" / ".written", b"")  # Tune says nothing clear of a disk that is full
+        raise
     if searcher.trouble is not None:
         raise searcher.trouble
 
@@ -256,11 +264,18 @@ def _trial_name(trial: Any) -> str:  # noqa: ANN401
 
 
 def _trial(
-    values: dict[str, Any], *, config: StudyConfig, resources: Resources, run_path: str, source: list[Any]
+    values: dict[str, Any],
+    *,
+    config: StudyConfig,
+    resources: Resources,
+    run_path: str,
+    source: list[Any],
+    post: "list[ActorHandle[Any] | None]",
 ) -> None:
     """Run one training in a Tune process and report that it is done.
 
-    `source` is a reference in a list: so it is handed on as it is, and the data are read in place, not copied.
+    `source` is a reference in a list: so it is handed on as it is, and the data are read in place, not copied. `post`
+    is where to leave a training for several ranks, or None.
     """
     training = Training.from_dict(values["training"])
     run = RunDirectory(Path(run_path))
@@ -274,7 +289,7 @@ def _trial(
 
     trouble = {}
     try:
-        _make_cell(training, config, resources, run, source[0], report)
+        _make_cell(training, config, resources, run, source[0], post[0], report)
     except CannotGoOn as error:
         trouble = {"trouble": str(error)}
     tune.report({"done": 1, **trouble})
@@ -286,15 +301,15 @@ def _make_cell(
     resources: Resources,
     run: RunDirectory,
     source: "ray.ObjectRef[Source]",
+    post: "ActorHandle[Any] | None",
     report: Callable[[dict[str, Any]], None],
 ) -> None:
     """Train, in this process or in several; what the machinery around a training raises is a cell too."""
     try:
-        data = ray.get(source)
-        if resources.workers_per_trial > 1:
-            train_ranks(training, config, data, run, resources)
+        if post is not None:
+            train_ranks(training, run, post)
         else:
-            device = "cuda" if resources.gpus_per_trial else "cpu"
+            data, device = ray.get(source), "cuda" if resources.gpus_per_trial else "cpu"
             run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
     except CannotGoOn:
         raise

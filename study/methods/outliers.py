@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from study.data.photographs import outlier_pool
 from study.methods.types import Job, Running
-from study.probes.rejection import auroc, scores
 from study.training import fit, predict
 from study.training.batches import as_bytes, to_unit_range
 
@@ -87,6 +86,7 @@ def outlier_judge(validation: "Images", outliers: np.ndarray, *, device: str, ev
         device: where the network is.
         every: epoch (from 1) → whether to judge after it.
     """
+    from study.probes.rejection import auroc, scores  # they bring scipy, which other methods do without
 
     def judge(model: nn.Module, epoch: int) -> dict[str, float]:
         if not every(epoch):

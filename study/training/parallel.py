@@ -125,11 +125,18 @@ def average_running_statistics(model: nn.Module, world_size: int) -> None:
     """Give all ranks the mean of their batch norms' running means and variances."""
     if world_size == 1:
         return
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            for statistic in (module.running_mean, module.running_var):
-                dist.all_reduce(statistic)
-                statistic.div_(world_size)
+    statistics = [
+        statistic
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+        for statistic in (module.running_mean, module.running_var)
+    ]
+    if not statistics:
+        return
+    together = torch.cat(statistics)  # ranks meet once, not twice a layer
+    dist.all_reduce(together)
+    for statistic, mean in zip(statistics, together.div_(world_size).split([len(s) for s in statistics]), strict=True):
+        statistic.copy_(mean)
 
 
 def sum_over_ranks(values: Tensor, device: torch.device, world_size: int) -> Tensor:

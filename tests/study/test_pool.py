@@ -54,6 +54,15 @@ class Raises(torch.nn.CrossEntropyLoss):
         raise ArithmeticError("no such number")
 
 
+class Notes(torch.nn.CrossEntropyLoss):
+    """Notes which process it is in."""
+
+    def __init__(self, class_counts):
+        super().__init__()
+        with open(os.environ["HEM_STUDY_TEST_MARK"] + "-processes", "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
 class Hangs(torch.nn.CrossEntropyLoss):
     """Never comes back."""
 
@@ -151,6 +160,22 @@ def test_the_cpus_of_ranks_that_hang_come_back(cluster, tmp_path):
     while (free := cluster.available_resources().get("CPU", 0.0)) < 2 and time.monotonic() < until:
         cluster.wait([cluster.put(0)], timeout=0.2)
     assert free == 2
+
+
+def test_ranks_train_one_training_after_another_and_others_follow_those_that_die(cluster, tmp_path):
+    mark = os.environ["HEM_STUDY_TEST_MARK"]
+    if os.path.exists(mark):
+        os.remove(mark)
+    work = trainings(f"{HERE}:Notes", f"{HERE}:Notes", f"{HERE}:Dies", f"{HERE}:Raises", f"{HERE}:Notes")
+    run, _ = train(cluster, tmp_path / "run", work, workers_per_trial=2)
+    cells = [run.read_cell(training.key) for training in work]
+    assert [cell["state"] for cell in cells] == ["complete", "complete", "complete", "failed", "complete"]
+    assert "no such number" in cells[3]["error"]
+    with open(mark + "-processes") as file:
+        noted = file.read().split()
+    assert set(noted[:2]) == set(noted[2:4])
+    assert not set(noted[:2]) & set(noted[4:])
+    assert cluster.available_resources()["CPU"] == 2
 
 
 def test_a_process_that_always_dies_is_given_up(cluster, tmp_path):

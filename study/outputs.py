@@ -13,6 +13,7 @@ import numpy as np
 
 from study import examples
 from study.config import StudyConfig
+from study.errors import InputError
 from study.ledger import kept_weights
 from study.measure import load_network, outside
 from study.run import Key, RunDirectory
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from study.data.types import Images, Source, Splits
 
 SHIFTED = "shifted-known"
-MAPS_AT_ONCE = 128
-"""Images whose logits for every pixel lie in memory at a time."""
 Arrays = Mapping[str, np.ndarray]
 About = dict[str, Any]
 
@@ -66,6 +65,23 @@ class Subject:
         from study.training import predict
 
         return predict(model, images, device=torch.device(self.device))
+
+    def maps(self, model: "torch.nn.Module", images: np.ndarray) -> np.ndarray:
+        """Return the class of every pixel (N, H, W) of uint8 images.
+
+        Raises:
+            InputError: logits that are not finite.
+        """
+        import torch
+
+        from study.training.batches import as_bytes
+        from study.training.prediction import outputs
+
+        found = outputs(model, as_bytes(images), torch.device(self.device), maps_as_classes=True)[0].numpy()
+        wrong = int((found < 0).any((1, 2)).sum())
+        if wrong:
+            raise InputError(f"logits: expected finite numbers, {wrong} of {len(found)} images have others")
+        return found
 
     def features(self, model: "torch.nn.Module", images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return logits and features, float32, of uint8 images."""
@@ -207,8 +223,7 @@ def _maps(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str,
 
     arrays = {}
     for name, part in (("validation", subject.data.validation), ("test", subject.data.test)):
-        pieces = [slice(start, start + MAPS_AT_ONCE) for start in range(0, len(part), MAPS_AT_ONCE)]
-        predicted = np.concatenate([subject.logits(model, part.images[piece]).argmax(1) for piece in pieces])
+        predicted = subject.maps(model, part.images)
         arrays[f"{name}/confusions"] = confusions(predicted, part.labels, len(about["classes"])).astype(np.int32)
     return arrays
 

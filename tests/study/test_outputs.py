@@ -7,6 +7,7 @@ import torch
 from study.attack_block import under_attack
 from study.data.corruption import TEST_KINDS, applicable, corrupt
 from study.data.embedded import mnist5k
+from study.errors import InputError
 from study.measure import outside
 from study.outputs import Subject, collect, from_scores
 from study.run import Key, RunDirectory
@@ -103,3 +104,26 @@ def test_outside_sets_keep_their_groups_and_scores_their_sets(stored):
         expected = (known[:, None] > score).mean() + 0.5 * (known[:, None] == score).mean()
         found = value(arrays["ce"], probe="rejection", dataset=out.name, slice="mls", metric="auroc")
         assert found == pytest.approx(expected), out.name
+
+
+class Maps(torch.nn.Module):
+    """Sees 1 in the bright pixels and 0 in the others; its logits of black images are nan, if it is asked to."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self.fails = fails
+
+    def forward(self, images):
+        bright = images.amax(1) - 0.5
+        logits = torch.stack((-bright, bright), 1)
+        black = (images.flatten(1).amax(1) == 0) & self.fails
+        return torch.where(black[:, None, None, None], torch.nan, logits)
+
+
+def test_maps_are_the_classes_of_all_pixels_and_refused_where_logits_are_not_finite(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (300, 5, 4, 3), dtype=np.uint8)
+    images[[7, 299]] = 0
+    subject = Subject(key_of("ce"), STUDY, mnist5k(), RunDirectory(tmp_path), "cpu")
+    np.testing.assert_array_equal(subject.maps(Maps(False), images), images.max(3) > 127)
+    with pytest.raises(InputError, match="logits: expected finite numbers, 2 of 300 images have others"):
+        subject.maps(Maps(True), images)

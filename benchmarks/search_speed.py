@@ -58,14 +58,7 @@ def config_of(losses: int, replicates: int, trials: int, epochs: int = 0) -> Any
     )
 
 
-def empty_trial(
-    values: dict[str, Any],
-    *,
-    config: Any,  # noqa: ANN401
-    resources: Any,  # noqa: ANN401
-    run_path: str,
-    source: Any,  # noqa: ANN401
-) -> None:
+def empty_trial(values: dict[str, Any], *, run_path: str, **_: Any) -> None:  # noqa: ANN401
     """Stand in for `study.pool._trial`: write a cell, train nothing."""
     from ray import tune
 

@@ -23,7 +23,7 @@ from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
 from study.ranks import DRIVER_CPU, rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
-from study.trial import DEATHS_ALLOWED, Training, failed_by, run_training
+from study.trial import DEATHS_ALLOWED, Training, failed_by, failed_cell, run_training
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -140,13 +140,8 @@ class _FeedSearcher(Searcher):
             if self.deaths[training.key] <= DEATHS_ALLOWED:
                 self.again.append(training)
                 return
-            cell = {
-                "state": "failed",
-                "reason": "process",
-                "error": f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, or a node was lost)",
-                "seconds": float("nan"),
-                "training": {k: v for k, v in training.to_dict().items() if k != "key"},
-            }
+            error = f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, or a node was lost)"
+            cell = failed_cell(training, {"reason": "process", "error": error})
             self.run.write_cell(training.key, cell)
         if self.current is not None:
             feed, progress = self.current
@@ -315,8 +310,7 @@ def _make_cell(
         raise
     except Exception as error:
         if run.read_cell(training.key) is None:
-            content = {k: v for k, v in training.to_dict().items() if k != "key"}
-            run.write_cell(training.key, {**failed_by(error), "seconds": float("nan"), "training": content})
+            run.write_cell(training.key, failed_cell(training, failed_by(error)))
 
 
 @contextlib.contextmanager

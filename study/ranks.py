@@ -1,13 +1,18 @@
 """Trainings as several data-parallel ranks through Ray Train: the same loop, each rank its slice of every batch.
 
 To start ranks takes seconds (processes, imports, their meeting) and a search has hundreds of trainings. So groups of
-ranks are started once, by the study's own process, and each trains one training after another, as the pool's processes
-do. A training is left at the post, an actor, and the first group that is free takes it.
+ranks are started once, by threads of the study's own process, and each trains one training after another, as the
+pool's processes do. A training is left at the post, an actor, and the first group that is free takes it.
+
+A group in which a rank fails, hangs or dies ends as a whole and is started again; what it was at goes on from its state
+in whichever group is free. A failure that every rank has come upon is the training's own and not tried again.
 """
 
 import asyncio
 import contextlib
+import itertools
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +23,9 @@ import ray.train
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.config import Resources, StudyConfig
+from study.errors import CannotGoOn
 from study.run import Key, RunDirectory
-from study.trial import DEATHS_ALLOWED, Training, run_training
+from study.trial import DEATHS_ALLOWED, Training, failed_cell, run_training
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -34,20 +40,23 @@ CLOSE_SECONDS = 20.0
 
 
 def train_ranks(training: Training, run: RunDirectory, post: "ActorHandle[Any]") -> dict[str, Any]:
-    """Have a group of ranks train this, and return the cell that its rank 0 wrote.
+    """Have a group of ranks train this, and return the cell.
 
     R ranks with batches of b/R give what one process with batches of b gives (batch normalisation apart). A training
-    whose group is lost goes on from its state in the next free one, twice at most.
+    whose group is lost goes on in the next free one, twice at most.
 
     Raises:
-        RuntimeError: no group wrote a cell; says what ended the last one.
+        CannotGoOn: there is no group of ranks any more, or nothing can be written.
     """
     cell = run.read_cell(training.key)
     if cell is None:
-        words = ray.get(post.train.remote(training.to_dict()))
+        try:
+            trouble = ray.get(post.train.remote(training.to_dict()))
+        except ray.exceptions.RayActorError as error:
+            raise CannotGoOn(f"the process that gives trainings to ranks has died: {error}") from error
         cell = run.read_cell(training.key)
         if cell is None:
-            raise RuntimeError(words or "the ranks ended without a cell")
+            raise CannotGoOn(trouble or f"{training.key}: the ranks ended without a cell")
     return cell
 
 
@@ -65,26 +74,54 @@ def rank_groups(
         groups: how many of them.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    post = ray.remote(num_cpus=0, scheduling_strategy=here)(_Post).remote(groups)
-    threads = []
-    for group in range(groups):
-        values = {
-            "group": group,
-            "post": post,
-            "config": config.to_dict(),
-            "source": source,
-            "run": str(run.path),
-            "timeout": resources.trial_timeout,
-            "threads": max(1, int(resources.cpus_per_worker)),
-        }
-        threads.append(threading.Thread(target=_run_group, args=(_trainer(values, resources), values), daemon=True))
-        threads[-1].start()
+    post = ray.remote(num_cpus=0, scheduling_strategy=here)(_Post).remote(
+        str(run.path), groups, resources.workers_per_trial
+    )
+    values = {
+        "post": post,
+        "config": config.to_dict(),
+        "source": source,
+        "run": str(run.path),
+        "timeout": resources.trial_timeout,
+        "threads": max(1, int(resources.cpus_per_worker)),
+    }
+    threads = [
+        threading.Thread(target=_keep_up, args=({**values, "group": group}, resources), daemon=True)
+        for group in range(groups)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield post
     finally:
         post.close.remote()
+    until = time.monotonic() + CLOSE_SECONDS
     for thread in threads:
-        thread.join(CLOSE_SECONDS)
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def _keep_up(values: Mapping[str, Any], resources: Resources) -> None:
+    """Start a group of ranks, and again whenever it is lost, until it is closed or given up."""
+    with contextlib.suppress(ray.exceptions.RayError):  # of a post that has died: whoever waits for it says so
+        for attempt in itertools.count():
+            try:
+                _trainer({**values, "attempt": attempt}, resources).fit()
+                return
+            except Exception as error:
+                again = ray.is_initialized() and values["post"].lost.remote(values["group"], attempt, _words(error))
+                if not (again and ray.get(again)):
+                    return
+
+
+def _words(error: Exception) -> str:
+    """Return what ended a group, in a line."""
+    if not isinstance(error, ray.train.WorkerGroupError):
+        return f"{type(error).__name__}: {_last_line(error)}"
+    return "; ".join(f"rank {rank}: {_last_line(one)}" for rank, one in sorted(error.worker_failures.items()))
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 
 def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
@@ -104,100 +141,118 @@ def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
         run_config=ray.train.RunConfig(
             name=f"group{values['group']}",
             storage_path=str(Path(values["run"]) / "tune" / "train"),
-            failure_config=ray.train.FailureConfig(max_failures=-1),  # the post counts a training's
-            callbacks=[_Lost(values["post"], values["group"])],
+            failure_config=ray.train.FailureConfig(max_failures=0),  # `_keep_up` starts it again
         ),
     )
 
 
-def _run_group(trainer: "TorchTrainer", values: Mapping[str, Any]) -> None:
-    try:
-        trainer.fit()
-    except Exception as error:
-        with contextlib.suppress(Exception):  # where Ray itself has ended nobody waits for an answer
-            values["post"].gone.remote(values["group"], f"{type(error).__name__}: {error}")
-
-
-class _Lost(ray.train.UserCallback):
-    """Tells the post that a group has lost a rank, as soon as Ray Train knows."""
-
-    def __init__(self, post: "ActorHandle[Any]", group: int) -> None:
-        self.post, self.group = post, group
-
-    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:  # noqa: ANN401
-        rank, error = min(worker_exceptions.items())
-        self.post.lost.remote(self.group, f"rank {rank}: {str(error).strip().splitlines()[-1]}")
-
-
 class _Post:
-    """An actor between those that want a training done and the groups of ranks that do it."""
+    """An actor between those that want a training done and the groups of ranks that do it.
 
-    def __init__(self, groups: int) -> None:
+    A training that is asked for is either `waiting` or `at_work` in one group, and has an answer to come: "" when its
+    cell is written, or why the study cannot go on.
+    """
+
+    def __init__(self, run_path: str, groups: int, ranks: int) -> None:
+        self.run, self.ranks = RunDirectory(Path(run_path)), ranks
         self.groups = set(range(groups))
-        self.waiting: deque[dict[str, Any]] = deque()
-        self.at_work: dict[int, dict[str, Any]] = {}
+        self.waiting: deque[Training] = deque()
+        self.at_work: dict[int, Training] = {}
         self.answers: dict[Key, asyncio.Future[str]] = {}
+        self.told: dict[int, dict[int, dict[str, Any]]] = {group: {} for group in range(groups)}
         self.deaths: Counter[Key] = Counter()
+        self.attempts: Counter[int] = Counter()
+        self.fruitless: Counter[int] = Counter()
         self.closed = False
-        self.words = ""
+        self.trouble = ""
         self.news = asyncio.Condition()
 
-    async def train(self, training: dict[str, Any]) -> str:
-        """Return when a group is done with a training, or it is given up: then what ended the last group."""
-        key = Key(**training["key"])
-        if not self.groups:
-            return self.words
-        if key not in self.answers:  # else whoever asked has died, and asks again
-            self.answers[key] = asyncio.get_running_loop().create_future()
+    async def train(self, values: dict[str, Any]) -> str:
+        """Return the training's answer, when it is there."""
+        if self.trouble:
+            return self.trouble
+        training = Training.from_dict(values)
+        answer = self.answers.get(training.key)
+        if answer is None:  # else whoever asked has died, and asks again
+            answer = self.answers[training.key] = asyncio.get_running_loop().create_future()
             self.waiting.append(training)
-            await self._tell()
-        return await asyncio.shield(self.answers[key])
+            await self._tell_groups()
+        return await asyncio.shield(answer)
 
-    async def take(self, group: int, begins: bool) -> None:
-        """Wait for a group's next training, or the end; called by its rank 0, which is done with the one before."""
-        if group in self.at_work and not begins:
-            self._answer(self.at_work.pop(group), "")
+    async def take(self, group: int, attempt: int) -> dict[str, Any] | None:
+        """Return a group's next training; None: it is to end. Its ranks are done with the one before.
+
+        Args:
+            group: which group.
+            attempt: how often it was started before; a rank of an attempt that is over gets nothing.
+        """
+        if attempt == self.attempts[group] and group in self.at_work:
+            self.fruitless[group] = 0
+            self._answer(self.at_work.pop(group))
         async with self.news:
-            await self.news.wait_for(lambda: self.waiting or self.closed or group in self.at_work)
-            if self.waiting and group not in self.at_work:
-                self.at_work[group] = self.waiting.popleft()
+            await self.news.wait_for(lambda: self.waiting or self.closed or attempt != self.attempts[group])
+            if attempt != self.attempts[group] or not self.waiting:
+                return None
+            self.at_work[group] = self.waiting.popleft()
+            return self.at_work[group].to_dict()
 
-    async def current(self, group: int) -> dict[str, Any] | None:
-        """Return the training that a group is to do; None: it is to end."""
-        return self.at_work.get(group)
+    async def failed(self, group: int, rank: int, cell: dict[str, Any]) -> None:
+        """Hear from a rank that its training has failed: the cell that it would write."""
+        self.told[group][rank] = cell
 
-    async def lost(self, group: int, words: str) -> None:
-        """Give a training to whichever group is free, since its own has lost a rank; or give it up."""
+    async def lost(self, group: int, attempt: int, words: str) -> bool:
+        """Hear that all ranks of a group have ended, and why; say whether to start it again."""
+        told, self.told[group] = self.told[group], {}
+        self.attempts[group] = attempt + 1
         training = self.at_work.pop(group, None)
-        if training is None:
-            return
-        key = Key(**training["key"])
-        self.deaths[key] += 1
-        if self.deaths[key] > DEATHS_ALLOWED:
-            self._answer(training, words)
+        if training is not None:
+            self.fruitless[group] = 0
+            self._try_again(training, told, words)
         else:
-            self.waiting.appendleft(training)
-            await self._tell()
-
-    async def gone(self, group: int, words: str) -> None:
-        """Do without a group that Ray Train has given up; with the last one everything is given up."""
-        self.words = words
-        self.groups.discard(group)
-        await self.lost(group, words)
+            self.fruitless[group] += 1
+        if self.fruitless[group] > DEATHS_ALLOWED:
+            self.groups.discard(group)
         if not self.groups:
-            for answer in self.answers.values():
-                answer.set_result(words)
-            self.answers.clear()
+            await self.stop(f"ranks cannot be kept up: {words}")
+        await self._tell_groups()
+        return group in self.groups and not self.closed
+
+    def _try_again(self, training: Training, told: Mapping[int, dict[str, Any]], words: str) -> None:
+        """Leave the training of a lost group to another one, or write that it failed."""
+        if self.run.read_cell(training.key) is not None:
+            return self._answer(training)
+        self.deaths[training.key] += 1
+        own = len(told) == self.ranks
+        if not own and self.deaths[training.key] <= DEATHS_ALLOWED:
+            return self.waiting.appendleft(training)
+        died = {"reason": "process", "error": f"its ranks died {self.deaths[training.key]} times, at last: {words}"}
+        try:
+            self.run.write_cell(training.key, told[0] if own else failed_cell(training, died))
+        except CannotGoOn as error:
+            return self._answer(training, str(error))
+        self.run.checkpoint(training.key).unlink(missing_ok=True)
+        return self._answer(training)
+
+    async def stop(self, trouble: str) -> None:
+        """Answer everything that is asked, and will be, with why the study cannot go on."""
+        self.trouble = self.trouble or trouble
+        self.waiting.clear()
+        for answer in self.answers.values():
+            answer.set_result(self.trouble)
+        self.answers.clear()
+        await self.close()
 
     async def close(self) -> None:
-        """Let every group end that has nothing to do."""
+        """Let every group end that is not at work."""
         self.closed = True
-        await self._tell()
+        self.waiting.clear()
+        await self._tell_groups()
 
-    def _answer(self, training: dict[str, Any], words: str) -> None:
-        self.answers.pop(Key(**training["key"])).set_result(words)
+    def _answer(self, training: Training, trouble: str = "") -> None:
+        if training.key in self.answers:  # `stop` may have been before
+            self.answers.pop(training.key).set_result(trouble)
 
-    async def _tell(self) -> None:
+    async def _tell_groups(self) -> None:
         async with self.news:
             self.news.notify_all()
 
@@ -206,31 +261,33 @@ def _rank(values: Mapping[str, Any]) -> None:
     """One rank: the same trainings as the others of its group, its slice of every batch."""
     import ray.train.torch
     import torch
-    from ray.train.collective import barrier
+    from ray.train.collective import barrier, broadcast_from_rank_zero
 
     torch.set_num_threads(values["threads"])
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     post, group, source = values["post"], values["group"], ray.get(values["source"])
-    begins = True
     while True:
-        if rank == 0:
-            ray.get(post.take.remote(group, begins))
-        barrier()
-        given = ray.get(post.current.remote(group))
-        if given is None:
+        barrier()  # all are done with what was before
+        taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None
+        taken = broadcast_from_rank_zero(taken)
+        if taken is None:
             return
-        cell = run_training(
-            Training.from_dict(given),
-            StudyConfig.from_dict(values["config"]),
-            source,
-            RunDirectory(Path(values["run"])),
-            timeout=values["timeout"],
-            device=str(ray.train.torch.get_device()),
-            rank=rank,
-            world_size=world_size,
-        )
+        try:
+            cell = run_training(
+                Training.from_dict(taken),
+                StudyConfig.from_dict(values["config"]),
+                source,
+                RunDirectory(Path(values["run"])),
+                timeout=values["timeout"],
+                device=str(ray.train.torch.get_device()),
+                rank=rank,
+                world_size=world_size,
+            )
+        except CannotGoOn as error:
+            ray.get(post.stop.remote(str(error)))
+            raise
         if cell["state"] == "failed" and cell["reason"] != "diverged":
             # The others may not have failed, and would wait for this rank for ever: its failure has to end the group.
-            raise RuntimeError(f"rank {rank}: {cell['error']}")
-        begins = False
+            ray.get(post.failed.remote(group, rank, cell))
+            raise RuntimeError(cell["error"])

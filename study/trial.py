@@ -49,6 +49,10 @@ class Training:
         """Return plain JSON values."""
         return {**asdict(self), "key": asdict(self.key)}
 
+    def described(self) -> dict[str, Any]:
+        """Return what its cell says of it."""
+        return {name: value for name, value in self.to_dict().items() if name != "key"}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Training":
         """Return the training that `to_dict` came from."""
@@ -292,7 +296,8 @@ def run_training(
         run: where the cell goes.
         timeout: seconds after which the training counts as failed; 0: never.
         report: called with every epoch's metrics.
-        **place: device, rank and world_size of `train`.
+        **place: device, rank and world_size of `train`. Of several ranks the first writes the cell, but for the reason
+            "error": whether that is the training's own or follows from the death of another rank it cannot know.
     """
     from study.training import NonFiniteLoss
 
@@ -303,7 +308,7 @@ def run_training(
     checkpoint = run.checkpoint(training.key)
     splits_of(training.key, config, source)  # cut before the clock starts: the first in a process takes a while
     started = time.perf_counter()
-    described = {"training": {k: v for k, v in training.to_dict().items() if k != "key"}}
+    described = {"training": training.described()}
     with Watchdog(run, training.key, timeout, described):
         try:
             cell = train(training, config, source, checkpoint=checkpoint, timeout=timeout, report=report, **place)
@@ -321,7 +326,8 @@ def run_training(
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
     cell |= described
     model, kept = cell.pop("model", None), cell.pop("kept", {})
-    if rank == 0:
+    alone = place.get("world_size", 1) == 1
+    if rank == 0 and (alone or cell.get("reason") != "error"):  # with several ranks it may be that another has died
         if model is not None and training.keep_weights:
             save_weights(run.model(training.key), model, kept, training, config)
             cell["kept"] = sorted(kept)
@@ -338,6 +344,11 @@ def failed_by(error: BaseException) -> dict[str, Any]:
         "error": f"{type(error).__name__}: {error}",
         "traceback": "".join(traceback.format_exception(error)),
     }
+
+
+def failed_cell(training: Training, failure: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cell of a training that could not write one itself: `failure` has the reason and the error."""
+    return {"state": "failed", "seconds": float("nan"), **failure, "training": training.described()}
 
 
 def save_weights(

@@ -54,6 +54,22 @@ class Raises(torch.nn.CrossEntropyLoss):
         raise ArithmeticError("no such number")
 
 
+class RankDies(torch.nn.CrossEntropyLoss):
+    """Ends the process of rank 1 in the third step of the first training that is tried with it."""
+
+    def __init__(self, class_counts):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, logits, target):
+        self.steps += 1
+        mark = os.environ["HEM_STUDY_TEST_MARK"] + "-rank"
+        if torch.distributed.get_rank() == 1 and self.steps == 3 and not os.path.exists(mark):
+            open(mark, "w").close()
+            os._exit(1)
+        return super().forward(logits, target)
+
+
 class Notes(torch.nn.CrossEntropyLoss):
     """Notes which process it is in."""
 
@@ -164,16 +180,17 @@ def test_the_cpus_of_ranks_that_hang_come_back(cluster, tmp_path):
 
 def test_ranks_train_one_training_after_another_and_others_follow_those_that_die(cluster, tmp_path):
     mark = os.environ["HEM_STUDY_TEST_MARK"]
-    if os.path.exists(mark):
-        os.remove(mark)
-    work = trainings(f"{HERE}:Notes", f"{HERE}:Notes", f"{HERE}:Dies", f"{HERE}:Raises", f"{HERE}:Notes")
+    work = trainings(f"{HERE}:Notes", f"{HERE}:Notes", f"{HERE}:RankDies", f"{HERE}:Raises", f"{HERE}:Notes")
     run, _ = train(cluster, tmp_path / "run", work, workers_per_trial=2)
     cells = [run.read_cell(training.key) for training in work]
     assert [cell["state"] for cell in cells] == ["complete", "complete", "complete", "failed", "complete"]
-    assert "no such number" in cells[3]["error"]
+    assert os.path.exists(mark + "-rank")
+    assert cells[3]["reason"] == "error"
+    assert cells[3]["error"] == "ArithmeticError: no such number"
+    assert "in forward" in cells[3]["traceback"]
     with open(mark + "-processes") as file:
         noted = file.read().split()
-    assert set(noted[:2]) == set(noted[2:4])
+    assert set(noted[:2]) == set(noted[2:4]), "one training after another in the same processes"
     assert not set(noted[:2]) & set(noted[4:])
     assert cluster.available_resources()["CPU"] == 2
 

@@ -2,40 +2,53 @@
 
 import asyncio
 
-from study.ranks import _Post
-from study.run import Key
+import pytest
+
+from study.errors import CannotGoOn
+from study.ranks import _Post, _words
+from study.run import Key, RunDirectory
 from study.trial import Training
+
+FAILED = {"state": "failed", "reason": "error", "error": "ArithmeticError: no such number"}
 
 
 def training(number):
-    return Training(Key("confirm", "plain", "ce", "default", 0, number), {}, {}, 0).to_dict()
+    return Training(Key("confirm", "plain", "ce", "default", 0, number), {}, {}, 0)
 
 
-def played(scene, groups=1):
+def cell(path, number):
+    content = RunDirectory(path).read_cell(training(number).key)
+    return {name: value for name, value in content.items() if name != "key"}
+
+
+@pytest.fixture
+def play(tmp_path):
     """Play a scene: an async function of a post, of what takes for a group, and of what asks for a training."""
 
-    async def play():
-        post = _Post(groups)
+    def played(scene, groups=1):
+        async def play():
+            post = _Post(str(tmp_path), groups, ranks=2)
 
-        async def take(group=0, begins=False):
-            await asyncio.wait_for(post.take(group, begins), 5)
-            given = await post.current(group)
-            return None if given is None else given["key"]["number"]
+            async def take(group=0, attempt=0):
+                given = await asyncio.wait_for(post.take(group, attempt), 5)
+                return None if given is None else Training.from_dict(given).key.number
 
-        async def ask(number):
-            asked = asyncio.ensure_future(post.train(training(number)))
-            await asyncio.sleep(0)  # so that it is left at the post
-            return asked
+            async def ask(number):
+                asked = asyncio.ensure_future(post.train(training(number).to_dict()))
+                await asyncio.sleep(0)  # so that it is left at the post
+                return asked
 
-        await scene(post, take, ask)
+            await scene(post, take, ask)
 
-    asyncio.run(play())
+        asyncio.run(play())
+
+    return played
 
 
-def test_a_group_takes_one_training_after_another_and_each_is_answered_when_it_is_done():
+def test_a_group_takes_one_training_after_another_and_each_is_answered_when_it_is_done(play):
     async def scene(post, take, ask):
         first, second = await ask(0), await ask(1)
-        assert await take(begins=True) == 0
+        assert await take() == 0
         assert not first.done()
         assert await take() == 1
         assert await first == ""
@@ -43,72 +56,130 @@ def test_a_group_takes_one_training_after_another_and_each_is_answered_when_it_i
         assert await take() is None
         assert await second == ""
 
-    played(scene)
+    play(scene)
 
 
-def test_whichever_group_is_free_takes_the_next():
+def test_whichever_group_is_free_takes_the_next(play):
     async def scene(post, take, ask):
         await ask(0)
         second = await ask(1)
-        assert [await take(0, True), await take(1, True)] == [0, 1]
+        assert [await take(0), await take(1)] == [0, 1]
         third = await ask(2)
         assert await take(1) == 2
         assert await second == ""
         assert not third.done()
 
-    played(scene, groups=2)
+    play(scene, groups=2)
 
 
-def test_a_training_that_is_asked_for_twice_is_done_once():
+def test_a_training_that_is_asked_for_twice_is_done_once(play):
     async def scene(post, take, ask):
         asked = [await ask(0), await ask(0)]
-        assert await take(begins=True) == 0
+        assert await take() == 0
         await post.close()
         assert await take() is None
         assert await asyncio.gather(*asked) == ["", ""]
 
-    played(scene)
+    play(scene)
 
 
-def test_what_a_lost_group_was_at_goes_to_another_first_and_is_given_up_the_third_time():
+def test_what_a_lost_group_was_at_goes_to_another_first_and_is_given_up_the_third_time(play, tmp_path):
     async def scene(post, take, ask):
         asked, other = await ask(0), await ask(1)
-        for group in (0, 1, 0):
-            assert await take(group, True) == 0
-            await post.lost(group, f"rank 1: killed in group {group}")
-        assert await asked == "rank 1: killed in group 0"
-        assert await take(1, True) == 1, "a death is counted for the training that it interrupted"
-        await post.lost(1, "again")
-        assert await take(0, True) == 1
+        for group, attempt in ((0, 0), (1, 0), (0, 1)):
+            assert await take(group, attempt) == 0
+            await post.failed(group, 0, FAILED)  # which may follow from the other's death
+            assert await post.lost(group, attempt, f"rank 1: killed in group {group}")
+        assert await asked == ""
+        assert cell(tmp_path, 0)["reason"] == "process"
+        assert cell(tmp_path, 0)["error"] == "its ranks died 3 times, at last: rank 1: killed in group 0"
+        assert await take(1, 1) == 1, "a death is counted for the training that it interrupted"
+        assert await post.lost(1, 1, "again")
+        assert await take(0, 2) == 1
         assert not other.done()
 
-    played(scene, groups=2)
+    play(scene, groups=2)
 
 
-def test_a_group_that_is_lost_while_it_waits_loses_no_training():
+def test_what_all_ranks_failed_at_has_failed_and_is_not_tried_again(play, tmp_path):
     async def scene(post, take, ask):
-        stale = asyncio.ensure_future(post.take(0, True))  # of a rank that is killed before a training comes
-        await asyncio.sleep(0)
-        await post.lost(0, "killed")
         asked = await ask(0)
-        await stale
-        assert await take(begins=True) == 0, "what the dead rank was given is the next one's"
-        assert not asked.done()
-        await post.close()
-        assert await take() is None
+        assert await take() == 0
+        for rank in (1, 0):
+            await post.failed(0, rank, FAILED)
+        assert await post.lost(0, 0, "rank 0: ArithmeticError")
+        assert await asked == ""
+        assert cell(tmp_path, 0) == FAILED
+
+    play(scene)
+
+
+def test_a_cell_that_was_written_before_its_group_was_lost_counts(play, tmp_path):
+    async def scene(post, take, ask):
+        asked = await ask(0)
+        assert await take() == 0
+        RunDirectory(tmp_path).write_cell(training(0).key, {"state": "complete"})
+        assert await post.lost(0, 0, "rank 1: killed")
         assert await asked == ""
 
-    played(scene)
+    play(scene)
+    assert cell(tmp_path, 0) == {"state": "complete"}
 
 
-def test_when_no_group_is_left_everything_is_answered():
+def test_a_rank_of_a_group_that_was_lost_takes_nothing(play):
+    async def scene(post, take, ask):
+        stale = asyncio.ensure_future(take(0, 0))
+        await asyncio.sleep(0)
+        assert await post.lost(0, 0, "killed")
+        assert await stale is None
+        asked = await ask(0)
+        assert await take(0, 0) is None
+        assert await take(0, 1) == 0
+        assert await take(0, 0) is None
+        assert not asked.done(), "nor does it end what the next ones are at"
+
+    play(scene)
+
+
+def test_groups_that_cannot_be_kept_up_are_given_up_and_with_the_last_the_study(play):
     async def scene(post, take, ask):
         asked = [await ask(0), await ask(1)]
-        assert await take(0, True) == 0
-        await post.gone(0, "ValueError: no such device")
-        assert await take(1, True) == 0
-        await post.gone(1, "ValueError: no such device")
-        assert await asyncio.gather(*asked) == ["ValueError: no such device"] * 2
-        assert await (await ask(2)) == "ValueError: no such device"
+        assert [await post.lost(0, attempt, "no such device") for attempt in range(3)] == [True, True, False]
+        assert await take(1) == 0
+        assert await post.lost(1, 0, "killed")
+        assert await take(1, 1) == 0
+        assert await take(1, 1) == 1
+        assert await asked[0] == ""
+        assert [await post.lost(1, attempt, "no such device") for attempt in (1, 2, 3, 4)] == [True, True, True, False]
+        words = "ranks cannot be kept up: no such device"
+        assert await asked[1] == words
+        assert await (await ask(2)) == words
 
-    played(scene, groups=2)
+    play(scene, groups=2)
+
+
+def test_where_nothing_can_be_written_the_study_does_not_go_on(play, monkeypatch):
+    async def scene(post, take, ask):
+        asked, other = await ask(0), await ask(1)
+        assert await take() == 0
+        for rank in (0, 1):
+            await post.failed(0, rank, FAILED)
+        monkeypatch.setattr(RunDirectory, "write_cell", full)
+        await post.lost(0, 0, "rank 0: ArithmeticError")
+        assert await asked == "the disk is full"
+        await post.stop("the disk is full")
+        assert await other == "the disk is full"
+        assert await take(0, 1) is None
+
+    def full(run, key, content):
+        raise CannotGoOn("the disk is full")
+
+    play(scene)
+
+
+def test_what_ended_a_group_is_said_in_a_line():
+    from ray.train import WorkerGroupError
+
+    assert _words(MemoryError()) == "MemoryError: MemoryError"
+    failures = {1: RuntimeError("Traceback:\n  …\nOSError: killed\n"), 0: ValueError("closed")}
+    assert _words(WorkerGroupError("long", failures)) == "rank 0: closed; rank 1: OSError: killed"

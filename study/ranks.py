@@ -5,7 +5,7 @@ ranks are started once, by threads of the study's own process, and each trains o
 pool's processes do. A training is left at the post, an actor, and the first group that is free takes it.
 
 A group in which a rank fails, hangs or dies ends as a whole and is started again; what it was at goes on from its state
-in whichever group is free. A failure that every rank has come upon is the training's own and not tried again.
+in whichever group is free. A failure that all ranks have come upon is the training's own and not tried again.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 DRIVER_CPU = 0.01
 """What the process holds that waits for a training of several ranks; the ranks do with that much less."""
+SEEN_SECONDS = 60.0
+"""A shared file system shows another node's new file within this time."""
 CLOSE_SECONDS = 20.0
 """So long is waited for the ranks to end that have nothing more to do."""
 
@@ -49,14 +51,17 @@ def train_ranks(training: Training, run: RunDirectory, post: "ActorHandle[Any]")
         CannotGoOn: there is no group of ranks any more, or nothing can be written.
     """
     cell = run.read_cell(training.key)
-    if cell is None:
-        try:
-            trouble = ray.get(post.train.remote(training.to_dict()))
-        except ray.exceptions.RayActorError as error:
-            raise CannotGoOn(f"the process that gives trainings to ranks has died: {error}") from error
-        cell = run.read_cell(training.key)
-        if cell is None:
+    if cell is not None:
+        return cell
+    try:
+        trouble = ray.get(post.train.remote(training.to_dict()))
+    except ray.exceptions.RayActorError as error:
+        raise CannotGoOn(f"the process that gives trainings to ranks has died: {error}") from error
+    until = time.monotonic() + SEEN_SECONDS
+    while (cell := run.read_cell(training.key)) is None:
+        if trouble or time.monotonic() > until:
             raise CannotGoOn(trouble or f"{training.key}: the ranks ended without a cell")
+        time.sleep(0.5)
     return cell
 
 
@@ -108,9 +113,17 @@ def _keep_up(values: Mapping[str, Any], resources: Resources) -> None:
                 _trainer({**values, "attempt": attempt}, resources).fit()
                 return
             except Exception as error:
-                again = ray.is_initialized() and values["post"].lost.remote(values["group"], attempt, _words(error))
-                if not (again and ray.get(again)):
+                if not ray.is_initialized():
                     return
+                lost = values["post"].lost.remote(values["group"], attempt, _words(error), _started(error))
+                if not ray.get(lost):
+                    return
+
+
+def _started(error: Exception) -> bool:
+    """Say whether there was room for the ranks that ended with this error: for room any time is waited."""
+    why = getattr(error, "controller_failure", None)
+    return type(why).__name__ != "WorkerGroupStartupTimeoutError"
 
 
 def _words(error: Exception) -> str:
@@ -141,7 +154,9 @@ def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
         run_config=ray.train.RunConfig(
             name=f"group{values['group']}",
             storage_path=str(Path(values["run"]) / "tune" / "train"),
-            failure_config=ray.train.FailureConfig(max_failures=0),  # `_keep_up` starts it again
+            failure_config=ray.train.FailureConfig(  # `_keep_up` starts it again
+                max_failures=0, max_preemption_failures=0, controller_failure_limit=0
+            ),
         ),
     )
 
@@ -191,17 +206,18 @@ class _Post:
             self._answer(self.at_work.pop(group))
         async with self.news:
             await self.news.wait_for(lambda: self.waiting or self.closed or attempt != self.attempts[group])
-            if attempt != self.attempts[group] or not self.waiting:
+            if attempt != self.attempts[group] or self.closed:
                 return None
             self.at_work[group] = self.waiting.popleft()
             return self.at_work[group].to_dict()
 
-    async def failed(self, group: int, rank: int, cell: dict[str, Any]) -> None:
+    async def failed(self, group: int, attempt: int, rank: int, cell: dict[str, Any]) -> None:
         """Hear from a rank that its training has failed: the cell that it would write."""
-        self.told[group][rank] = cell
+        if attempt == self.attempts[group]:
+            self.told[group][rank] = cell
 
-    async def lost(self, group: int, attempt: int, words: str) -> bool:
-        """Hear that all ranks of a group have ended, and why; say whether to start it again."""
+    async def lost(self, group: int, attempt: int, words: str, started: bool = True) -> bool:
+        """Hear that all ranks of a group have ended, or found no room, and why; say whether to start it again."""
         told, self.told[group] = self.told[group], {}
         self.attempts[group] = attempt + 1
         training = self.at_work.pop(group, None)
@@ -209,7 +225,7 @@ class _Post:
             self.fruitless[group] = 0
             self._try_again(training, told, words)
         else:
-            self.fruitless[group] += 1
+            self.fruitless[group] += started
         if self.fruitless[group] > DEATHS_ALLOWED:
             self.groups.discard(group)
         if not self.groups:
@@ -222,7 +238,7 @@ class _Post:
         if self.run.read_cell(training.key) is not None:
             return self._answer(training)
         self.deaths[training.key] += 1
-        own = len(told) == self.ranks
+        own = len(told) == self.ranks and len({cell["error"] for cell in told.values()}) == 1
         if not own and self.deaths[training.key] <= DEATHS_ALLOWED:
             return self.waiting.appendleft(training)
         died = {"reason": "process", "error": f"its ranks died {self.deaths[training.key]} times, at last: {words}"}
@@ -289,5 +305,5 @@ def _rank(values: Mapping[str, Any]) -> None:
             raise
         if cell["state"] == "failed" and cell["reason"] != "diverged":
             # The others may not have failed, and would wait for this rank for ever: its failure has to end the group.
-            ray.get(post.failed.remote(group, rank, cell))
+            ray.get(post.failed.remote(group, values["attempt"], rank, cell))
             raise RuntimeError(cell["error"])

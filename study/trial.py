@@ -167,7 +167,13 @@ def train(
         NonFiniteLoss: the training diverged.
         TimeoutError: it took longer than `timeout`.
     """
+    import torch
+
+    from study.training.parallel import same_over_ranks
+
     state, epochs = _load(checkpoint, training)
+    if not same_over_ranks(len(epochs), torch.device(device), world_size):  # one sees a file that another does not
+        state, epochs = None, []
     model, running = _begin(training, config, source, state, device, rank, world_size)
     started = saved = time.perf_counter()
     for metrics, get_state in running.epochs:

@@ -35,6 +35,7 @@ class Watchdog:
     @staticmethod
     def _end(run: RunDirectory, key: Key, cell: Mapping[str, Any]) -> None:
         try:
-            run.write_cell(key, cell)
+            if run.read_cell(key) is None:  # another rank's may be there
+                run.write_cell(key, cell)
         finally:  # also where nothing can be written
             os._exit(75)

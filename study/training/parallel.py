@@ -148,6 +148,15 @@ def sum_over_ranks(values: Tensor, device: torch.device, world_size: int) -> Ten
     return total.cpu()
 
 
+def same_over_ranks(value: int, device: torch.device, world_size: int) -> bool:
+    """Say whether all ranks give the same number."""
+    if world_size == 1:
+        return True
+    both = torch.tensor([value, -value], device=device)
+    dist.all_reduce(both, dist.ReduceOp.MAX)
+    return int(both[0]) == -int(both[1])
+
+
 def part_of_rank(count: int, rank: int, world_size: int) -> slice:
     """Return the rows that a rank takes of `count`: ceil(count / R) each, the last ranks what is left."""
     size = -(-count // world_size)

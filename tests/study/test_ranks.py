@@ -88,7 +88,7 @@ def test_what_a_lost_group_was_at_goes_to_another_first_and_is_given_up_the_thir
         asked, other = await ask(0), await ask(1)
         for group, attempt in ((0, 0), (1, 0), (0, 1)):
             assert await take(group, attempt) == 0
-            await post.failed(group, 0, FAILED)  # which may follow from the other's death
+            await post.failed(group, attempt, 0, FAILED)  # which may follow from the other's death
             assert await post.lost(group, attempt, f"rank 1: killed in group {group}")
         assert await asked == ""
         assert cell(tmp_path, 0)["reason"] == "process"
@@ -106,10 +106,36 @@ def test_what_all_ranks_failed_at_has_failed_and_is_not_tried_again(play, tmp_pa
         asked = await ask(0)
         assert await take() == 0
         for rank in (1, 0):
-            await post.failed(0, rank, FAILED)
+            await post.failed(0, 0, rank, FAILED)
         assert await post.lost(0, 0, "rank 0: ArithmeticError")
         assert await asked == ""
         assert cell(tmp_path, 0) == FAILED
+
+    play(scene)
+
+
+def test_what_ranks_failed_at_differently_is_tried_again(play):
+    async def scene(post, take, ask):
+        asked = await ask(0)
+        assert await take() == 0
+        await post.failed(0, 0, 1, FAILED)
+        await post.failed(0, 0, 0, FAILED | {"error": "RuntimeError: connection closed by peer"})
+        assert await post.lost(0, 0, "rank 1: ArithmeticError")
+        assert await take(0, 1) == 0
+        for rank in (0, 1):
+            await post.failed(0, 0, rank, FAILED)  # of ranks that are gone
+        assert await post.lost(0, 1, "killed")
+        assert await take(0, 2) == 0
+        assert not asked.done()
+
+    play(scene)
+
+
+def test_for_room_any_time_is_waited(play):
+    async def scene(post, take, ask):
+        assert all([await post.lost(0, attempt, "no room", started=False) for attempt in range(9)])
+        await post.close()
+        assert not await post.lost(0, 9, "no room", started=False)
 
     play(scene)
 
@@ -163,7 +189,7 @@ def test_where_nothing_can_be_written_the_study_does_not_go_on(play, monkeypatch
         asked, other = await ask(0), await ask(1)
         assert await take() == 0
         for rank in (0, 1):
-            await post.failed(0, rank, FAILED)
+            await post.failed(0, 0, rank, FAILED)
         monkeypatch.setattr(RunDirectory, "write_cell", full)
         await post.lost(0, 0, "rank 0: ArithmeticError")
         assert await asked == "the disk is full"

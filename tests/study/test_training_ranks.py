@@ -10,6 +10,7 @@ from torch import nn
 from hem.registry import LOSSES, get_loss
 from study.errors import InputError
 from study.training import Recipe, fit
+from study.training.parallel import average_running_statistics, same_over_ranks
 from tests.study.training_helpers import LearnedTemperature, accuracy, network, random_data
 
 RECIPE = Recipe(learning_rate=0.05, weight_decay=1e-3, batch_size=16, epochs=2, augmentation="shift")
@@ -64,6 +65,13 @@ def one_rank(rank, world_size, folder):
     results["batch norm"] = train("torch", 35, rank, world_size, model="small_cnn")
     for case, (model, frozen) in OTHERS.items():
         results[case] = train("torch", COUNTS[0], rank, world_size, model=model, frozen=frozen)
+    here = torch.device("cpu")
+    results["same"] = [same_over_ranks(3, here, world_size), same_over_ranks(rank, here, world_size)]
+    norms = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    for index, statistic in enumerate(norms.buffers()):
+        statistic.add_(index + 10 * rank)
+    average_running_statistics(norms, world_size)
+    results["averaged"] = {name: values.clone() for name, values in norms.named_buffers()}
     with pytest.raises(InputError, match="at least one image a rank, 2, given 1"):
         list(
             fit(
@@ -118,6 +126,19 @@ def test_ranks_with_batch_norm_end_with_the_same_model(of_ranks):
         assert torch.equal(value, second["model"][key]), key
         assert value.isfinite().all()
     assert first["metrics"] == second["metrics"]
+
+
+def test_running_statistics_become_their_means_over_the_ranks(of_ranks):
+    for results in of_ranks:
+        averaged = results["averaged"]
+        assert averaged["0.running_mean"].tolist() == [5.0] * 3
+        assert averaged["0.running_var"].tolist() == [1 + 1 + 5.0] * 3
+        assert averaged["2.running_mean"].tolist() == [3 + 5.0] * 2
+        assert averaged["2.running_var"].tolist() == [1 + 4 + 5.0] * 2
+
+
+def test_ranks_see_whether_they_have_the_same_number(of_ranks):
+    assert [results["same"] for results in of_ranks] == [[True, False]] * 2
 
 
 def test_ranks_resume_with_the_same_bits(of_ranks):

@@ -1,8 +1,8 @@
 """Trainings as several data-parallel ranks through Ray Train: the same loop, each rank its slice of every batch.
 
 To start ranks takes seconds (processes, imports, their meeting) and a search has hundreds of trainings. So groups of
-ranks are started once, by threads of the study's own process, and each trains one training after another, as the
-pool's processes do. A training is left at the post, an actor, and the first group that is free takes it.
+ranks are started once, and each trains one training after another, as the pool's processes do. The post, an actor,
+keeps them up: a training is left there, and the first group that is free takes it.
 
 A group in which a rank fails, hangs or dies ends as a whole and is started again; what it was at goes on from its state
 in whichever group is free. A failure that all ranks have come upon is the training's own and not tried again.
@@ -83,41 +83,19 @@ def rank_groups(
         str(run.path), groups, resources.workers_per_trial
     )
     values = {
-        "post": post,
         "config": config.to_dict(),
         "source": source,
         "run": str(run.path),
         "timeout": resources.trial_timeout,
         "threads": max(1, int(resources.cpus_per_worker)),
     }
-    threads = [
-        threading.Thread(target=_keep_up, args=({**values, "group": group}, resources), daemon=True)
-        for group in range(groups)
-    ]
-    for thread in threads:
-        thread.start()
     try:
+        post.open.remote(values, resources)
         yield post
-    finally:
         post.close.remote()
-    until = time.monotonic() + CLOSE_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-
-
-def _keep_up(values: Mapping[str, Any], resources: Resources) -> None:
-    """Start a group of ranks, and again whenever it is lost, until it is closed or given up."""
-    with contextlib.suppress(ray.exceptions.RayError):  # of a post that has died: whoever waits for it says so
-        for attempt in itertools.count():
-            try:
-                _trainer({**values, "attempt": attempt}, resources).fit()
-                return
-            except Exception as error:
-                if not ray.is_initialized():
-                    return
-                lost = values["post"].lost.remote(values["group"], attempt, _words(error), _started(error))
-                if not ray.get(lost):
-                    return
+        ray.wait([post.ended.remote()], timeout=CLOSE_SECONDS)
+    finally:
+        ray.kill(post)  # and with it whatever it still keeps up
 
 
 def _started(error: Exception) -> bool:
@@ -154,7 +132,7 @@ def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
         run_config=ray.train.RunConfig(
             name=f"group{values['group']}",
             storage_path=str(Path(values["run"]) / "tune" / "train"),
-            failure_config=ray.train.FailureConfig(  # `_keep_up` starts it again
+            failure_config=ray.train.FailureConfig(  # `_Post` starts it again
                 max_failures=0, max_preemption_failures=0, controller_failure_limit=0
             ),
         ),
@@ -162,7 +140,7 @@ def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
 
 
 class _Post:
-    """An actor between those that want a training done and the groups of ranks that do it.
+    """An actor between those that want a training done and the groups of ranks that do it, which it keeps up.
 
     A training that is asked for is either `waiting` or `at_work` in one group, and has an answer to come: "" when its
     cell is written, or why the study cannot go on.
@@ -181,6 +159,26 @@ class _Post:
         self.closed = False
         self.trouble = ""
         self.news = asyncio.Condition()
+        self.threads: list[threading.Thread] = []
+
+    async def open(self, values: dict[str, Any], resources: Resources) -> None:
+        """Begin to keep up the groups."""
+        loop, values = asyncio.get_running_loop(), {**values, "post": ray.get_runtime_context().current_actor}
+        for group in self.groups:
+            work = (loop, {**values, "group": group}, resources)
+            self.threads.append(threading.Thread(target=self._keep_up, args=work, daemon=True))
+            self.threads[-1].start()
+
+    def _keep_up(self, loop: asyncio.AbstractEventLoop, values: Mapping[str, Any], resources: Resources) -> None:
+        """Start a group of ranks, and again whenever it is lost, until it is closed or given up."""
+        for attempt in itertools.count():
+            try:
+                _trainer({**values, "attempt": attempt}, resources).fit()
+                return
+            except Exception as error:
+                lost = self.lost(values["group"], attempt, _words(error), _started(error))
+                if not asyncio.run_coroutine_threadsafe(lost, loop).result():
+                    return
 
     async def train(self, values: dict[str, Any]) -> str:
         """Return the training's answer, when it is there."""
@@ -263,6 +261,11 @@ class _Post:
         self.closed = True
         self.waiting.clear()
         await self._tell_groups()
+
+    async def ended(self) -> None:
+        """Wait until all groups have."""
+        for thread in self.threads:
+            await asyncio.to_thread(thread.join)
 
     def _answer(self, training: Training, trouble: str = "") -> None:
         if training.key in self.answers:  # `stop` may have been before

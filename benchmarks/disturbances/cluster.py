@@ -56,22 +56,30 @@ def train(path: Path, *losses: str, epochs: int = 30, **resources: Any) -> Any: 
     return run
 
 
-def rank_killed(folder: Path) -> str:
+def ranks_in_training() -> list[psutil.Process]:
+    """Return the processes of ranks that have begun to train, oldest first."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if RANK_PROCESS in " ".join(one.cmdline()) and time.time() - one.create_time() > OLD_ENOUGH:
+                found.append(one)
+        except psutil.Error:
+            continue
+    return sorted(found, key=lambda one: one.pid)
+
+
+def rank_killed(folder: Path, which: int = 0) -> str:
     """One of two ranks killed in the middle of a training."""
     killed: list[int] = []
 
     def kill() -> None:
         until = time.monotonic() + PATIENCE
-        while not killed and time.monotonic() < until:
-            for one in psutil.process_iter():
-                try:
-                    ours = RANK_PROCESS in " ".join(one.cmdline()) and time.time() - one.create_time() > OLD_ENOUGH
-                except psutil.Error:
-                    continue
-                if ours:
-                    one.kill()
-                    killed.append(one.pid)
-                    return
+        while time.monotonic() < until:
+            ranks = ranks_in_training()
+            if len(ranks) == 2:
+                ranks[which].kill()
+                killed.append(ranks[which].pid)
+                return
             time.sleep(0.2)
 
     with local_ray():
@@ -82,6 +90,11 @@ def rank_killed(folder: Path) -> str:
     expect(cell["state"] == "complete", f"{cell}")
     expect(len(cell["epochs"]) == 80, f"{len(cell['epochs'])} epochs")
     return "one of two ranks killed while it trained: the group started again, 80 epochs are there, complete"
+
+
+def other_rank_killed(folder: Path) -> str:
+    """The other of two ranks killed: the first one sees its connection closed."""
+    return rank_killed(folder, which=1)
 
 
 def cpus_return(folder: Path) -> str:
@@ -174,6 +187,7 @@ def given_up(folder: Path) -> str:
 
 DISTURBANCES: Mapping[str, Callable[[Path], str]] = {
     "rank killed": rank_killed,
+    "other rank killed": other_rank_killed,
     "CPUs return": cpus_return,
     "node lost": spread,
     "node lost, another joins": joined,

@@ -104,10 +104,10 @@ def memory(folder: Path) -> str:
         del os.environ["RAY_memory_usage_threshold"], os.environ["RAY_memory_monitor_refresh_ms"]
 
 
-def interrupted_once(folder: Path) -> str:
+def interrupted_once(folder: Path, *more: object) -> str:
     """Ctrl-C once: a clean stop, and a run that goes on."""
     path = folder / "run"
-    process = Process(folder / "log", *SMALL, "--output", path)
+    process = Process(folder / "log", *SMALL, *more, "--output", path)
     process.wait_for(path, "search", 3)
     process.signal(signal.SIGINT)
     began = time.monotonic()
@@ -117,6 +117,11 @@ def interrupted_once(folder: Path) -> str:
     nothing_twice(before, path)
     whole(path)
     return f"stopped within {took:.1f} s with exit code 130 and the command to go on with, which did"
+
+
+def interrupted_on_ranks(folder: Path) -> str:
+    """Ctrl-C once, where a training has two ranks."""
+    return interrupted_once(folder, "--workers-per-trial", 2)
 
 
 def interrupted_twice(folder: Path) -> str:
@@ -168,6 +173,7 @@ DISTURBANCES: Mapping[str, Callable[[Path], str]] = {
     "exception": raises,
     "memory exhausted": memory,
     "Ctrl-C": interrupted_once,
+    "Ctrl-C on two ranks": interrupted_on_ranks,
     "Ctrl-C twice": interrupted_twice,
     "two processes": two_at_once,
     "resources never met": never_there,

@@ -9,7 +9,7 @@ its cell that is not an epoch's: for the first one Ray is up, the group's proces
 an epoch in one process / that on two ranks, without a training's first epoch, in which memory is fetched.
 
 Prints markdown. Times are of the clock: nothing else should run. What Ray's processes are compared with has their low
-priority (nice 15). In full about 3 minutes on two cores, quick about 1.
+priority (nice 15). In full about 5 minutes on two cores, quick about 1.
 """
 
 import os

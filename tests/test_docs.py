@@ -194,6 +194,8 @@ def span_exists(span):
     span = span.removeprefix("ray_study_")  # as Ray exports the study's metrics
     if span in COMPOSED or PLACEHOLDER.search(span.replace("_", " ")) or span.startswith(COMMANDS):
         return True
+    if span.startswith("/tmp/ray/"):  # Ray makes it where it runs, which may not have been here
+        return True
     if span.startswith("--"):
         return set(OPTION.findall(span)) <= options()
     if "/" in span or span.endswith(SUFFIXES):

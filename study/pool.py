@@ -21,7 +21,8 @@ from study.data.types import Source
 from study.errors import CannotGoOn
 from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
-from study.ranks import DRIVER_CPU, rank_groups, train_ranks
+from study.rank_group import DRIVER_CPU
+from study.ranks import rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, failed_cell, run_training
 

@@ -20,21 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
+from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.config import Resources, StudyConfig
 from study.errors import CannotGoOn
+from study.rank_group import RankTrainer, met
 from study.run import Key, RunDirectory
 from study.trial import DEATHS_ALLOWED, Training, failed_cell, run_training
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
-    from ray.train.torch import TorchTrainer
 
     from study.data.types import Source
 
-DRIVER_CPU = 0.01
-"""What the process holds that waits for a training of several ranks; the ranks do with that much less."""
 SEEN_SECONDS = 60.0
 """A shared file system shows another node's new file within this time."""
 CLOSE_SECONDS = 20.0
@@ -95,6 +94,8 @@ def rank_groups(
         post.close.remote()
         ray.wait([post.ended.remote()], timeout=CLOSE_SECONDS)
     finally:
+        with contextlib.suppress(ray.exceptions.RayError):  # it may be dead
+            ray.get(post.give_back.remote(), timeout=CLOSE_SECONDS)
         ray.kill(post)  # and with it whatever it still keeps up
 
 
@@ -115,30 +116,6 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 
-def _trainer(values: dict[str, Any], resources: Resources) -> "TorchTrainer":
-    from ray.train.torch import TorchTrainer
-
-    return TorchTrainer(
-        _rank,
-        train_loop_config=values,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers_per_trial,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker={
-                "CPU": resources.cpus_per_worker - DRIVER_CPU,
-                **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
-            },
-        ),
-        run_config=ray.train.RunConfig(
-            name=f"group{values['group']}",
-            storage_path=str(Path(values["run"]) / "tune" / "train"),
-            failure_config=ray.train.FailureConfig(  # `_Post` starts it again
-                max_failures=0, max_preemption_failures=0, controller_failure_limit=0
-            ),
-        ),
-    )
-
-
 class _Post:
     """An actor between those that want a training done and the groups of ranks that do it, which it keeps up.
 
@@ -153,6 +130,7 @@ class _Post:
         self.at_work: dict[int, Training] = {}
         self.answers: dict[Key, asyncio.Future[str]] = {}
         self.told: dict[int, dict[int, dict[str, Any]]] = {group: {} for group in range(groups)}
+        self.places: dict[int, PlacementGroup] = {}
         self.deaths: Counter[Key] = Counter()
         self.attempts: Counter[int] = Counter()
         self.fruitless: Counter[int] = Counter()
@@ -173,12 +151,16 @@ class _Post:
         """Start a group of ranks, and again whenever it is lost, until it is closed or given up."""
         for attempt in itertools.count():
             try:
-                _trainer({**values, "attempt": attempt}, resources).fit()
+                RankTrainer(_rank, {**values, "attempt": attempt}, resources).fit()
                 return
             except Exception as error:
                 lost = self.lost(values["group"], attempt, _words(error), _started(error))
                 if not asyncio.run_coroutine_threadsafe(lost, loop).result():
                     return
+
+    async def up(self, group: int, place: PlacementGroup) -> None:
+        """Hear that all ranks of a group are there, and what they hold of the cluster."""
+        self.places[group] = place
 
     async def train(self, values: dict[str, Any]) -> str:
         """Return the training's answer, when it is there."""
@@ -218,6 +200,7 @@ class _Post:
         """Hear that all ranks of a group have ended, or found no room, and why; say whether to start it again."""
         told, self.told[group] = self.told[group], {}
         self.attempts[group] = attempt + 1
+        self._give_back(group)
         training = self.at_work.pop(group, None)
         if training is not None:
             self.fruitless[group] = 0
@@ -262,6 +245,18 @@ class _Post:
         self.waiting.clear()
         await self._tell_groups()
 
+    async def give_back(self) -> None:
+        """End every group, at work or not, and give back what it holds of the cluster."""
+        await self.close()
+        for group in list(self.places):
+            self._give_back(group)
+
+    def _give_back(self, group: int) -> None:
+        """What a process holds that watched over a group and was killed, Ray keeps until the driver ends."""
+        place = self.places.pop(group, None)
+        if place is not None:
+            remove_placement_group(place)
+
     async def ended(self) -> None:
         """Wait until all groups have."""
         for thread in self.threads:
@@ -278,35 +273,35 @@ class _Post:
 
 def _rank(values: Mapping[str, Any]) -> None:
     """One rank: the same trainings as the others of its group, its slice of every batch."""
-    import ray.train.torch
     import torch
     from ray.train.collective import barrier, broadcast_from_rank_zero
 
     torch.set_num_threads(values["threads"])
-    context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
     post, group, source = values["post"], values["group"], ray.get(values["source"])
-    while True:
-        barrier()  # all are done with what was before
-        taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None
-        taken = broadcast_from_rank_zero(taken)
-        if taken is None:
-            return
-        try:
-            cell = run_training(
-                Training.from_dict(taken),
-                StudyConfig.from_dict(values["config"]),
-                source,
-                RunDirectory(Path(values["run"])),
-                timeout=values["timeout"],
-                device=str(ray.train.torch.get_device()),
-                rank=rank,
-                world_size=world_size,
-            )
-        except CannotGoOn as error:
-            ray.get(post.stop.remote(str(error)))
-            raise
-        if cell["state"] == "failed" and cell["reason"] != "diverged":
-            # The others may not have failed, and would wait for this rank for ever: its failure has to end the group.
-            ray.get(post.failed.remote(group, values["attempt"], rank, cell))
-            raise RuntimeError(cell["error"])
+    with met() as (rank, world_size, device):
+        if rank == 0:
+            ray.get(post.up.remote(group, get_current_placement_group()))
+        while True:
+            barrier()  # all are done with what was before
+            taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None
+            taken = broadcast_from_rank_zero(taken)
+            if taken is None:
+                return
+            try:
+                cell = run_training(
+                    Training.from_dict(taken),
+                    StudyConfig.from_dict(values["config"]),
+                    source,
+                    RunDirectory(Path(values["run"])),
+                    timeout=values["timeout"],
+                    device=str(device),
+                    rank=rank,
+                    world_size=world_size,
+                )
+            except CannotGoOn as error:
+                ray.get(post.stop.remote(str(error)))
+                raise
+            if cell["state"] == "failed" and cell["reason"] != "diverged":
+                # The others may not have failed, and would wait for this one for ever: its failure ends the group.
+                ray.get(post.failed.remote(group, values["attempt"], rank, cell))
+                raise RuntimeError(cell["error"])

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,17 +59,32 @@ class Raises(torch.nn.CrossEntropyLoss):
 class RankDies(torch.nn.CrossEntropyLoss):
     """Ends the process of rank 1 in the third step of the first training that is tried with it."""
 
+    mark = "-rank"
+
     def __init__(self, class_counts):
         super().__init__()
         self.steps = 0
 
     def forward(self, logits, target):
         self.steps += 1
-        mark = os.environ["HEM_STUDY_TEST_MARK"] + "-rank"
+        mark = os.environ["HEM_STUDY_TEST_MARK"] + self.mark
         if torch.distributed.get_rank() == 1 and self.steps == 3 and not os.path.exists(mark):
             open(mark, "w").close()
-            os._exit(1)
+            self.kill()
         return super().forward(logits, target)
+
+    def kill(self):
+        os._exit(1)
+
+
+class ControllerDies(RankDies):
+    """Kills the process of Ray Train's that watches over the ranks, in the same step."""
+
+    mark = "-controller"
+
+    def kill(self):
+        (line,) = (one for one in Path("/proc").glob("[0-9]*/cmdline") if b"ray::TrainController" in one.read_bytes())
+        os.kill(int(line.parent.name), signal.SIGKILL)
 
 
 class Notes(torch.nn.CrossEntropyLoss):
@@ -185,11 +202,13 @@ def test_the_cpus_of_ranks_that_hang_come_back(cluster, tmp_path):
 
 def test_ranks_train_one_training_after_another_and_others_follow_those_that_die(cluster, tmp_path):
     mark = os.environ["HEM_STUDY_TEST_MARK"]
-    work = trainings(f"{HERE}:Notes", f"{HERE}:Notes", f"{HERE}:RankDies", f"{HERE}:Raises", f"{HERE}:Notes")
+    losses = ("Notes", "Notes", "RankDies", "Raises", "ControllerDies", "Notes")
+    work = trainings(*(f"{HERE}:{loss}" for loss in losses))
     run, _ = train(cluster, tmp_path / "run", work, workers_per_trial=2)
     cells = [run.read_cell(training.key) for training in work]
-    assert [cell["state"] for cell in cells] == ["complete", "complete", "complete", "failed", "complete"]
+    assert [cell["state"] for cell in cells] == ["complete"] * 3 + ["failed"] + ["complete"] * 2
     assert os.path.exists(mark + "-rank")
+    assert os.path.exists(mark + "-controller")
     assert cells[3]["reason"] == "error"
     assert cells[3]["error"] == "ArithmeticError: no such number"
     assert "in forward" in cells[3]["traceback"]

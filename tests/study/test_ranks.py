@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from study.config import Resources
 from study.errors import CannotGoOn
+from study.rank_group import NOT_NEEDED, RankTrainer
 from study.ranks import _Post, _words
 from study.run import Key, RunDirectory
 from study.trial import Training
@@ -201,6 +203,18 @@ def test_where_nothing_can_be_written_the_study_does_not_go_on(play, monkeypatch
         raise CannotGoOn("the disk is full")
 
     play(scene)
+
+
+@pytest.mark.filterwarnings("ignore:.use_.* is deprecated:DeprecationWarning")  # defaults of Ray Data's own
+def test_a_group_has_the_callbacks_of_ray_train_but_for_two(tmp_path):
+    from ray.train.torch import TorchTrainer
+
+    values = {"group": 0, "run": str(tmp_path)}
+    whole = TorchTrainer(print)._create_default_callbacks()
+    ours = RankTrainer(print, values, Resources(workers_per_trial=2))._create_default_callbacks()
+    names = [type(callback).__name__ for callback in whole]
+    assert set(names) >= NOT_NEEDED, "another name would let it in again"
+    assert [type(callback).__name__ for callback in ours] == [name for name in names if name not in NOT_NEEDED]
 
 
 def test_what_ended_a_group_is_said_in_a_line():

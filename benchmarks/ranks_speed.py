@@ -3,21 +3,25 @@
     python -m benchmarks.ranks_speed [--quick] [--out FILE]
 
 Through `study.ranks` (Ray Train) on a local Ray, as `--workers-per-trial 2` does: resnet20 on random colour images of
-32x32, batch 128, each rank with one thread, against the same training in one process with one thread. A group of ranks
-is started once and trains one training after another, here three. Start-up is all time from asking for a training to
-its cell that is not an epoch's: for the first one Ray is up, the group's processes are not. Gain is the median time of
-an epoch in one process / that on two ranks, without a training's first epoch, in which memory is fetched.
+32x32, batch 128, each rank with one thread, against the same training in one process with one thread; the two take
+turns. A group of ranks is started once and trains one training after another, here three. Start-up is all time from
+asking for a training to its cell that is not an epoch's: for the first one Ray is up, the group's processes are not.
+Gain is the median time of an epoch in one process / that on two ranks, without a training's first epoch, in which
+memory is fetched. What the machine's two cores are worth is measured beside it: twice the same training at once, in
+processes that have nothing to do with each other.
 
 Prints markdown. Times are of the clock: nothing else should run. What Ray's processes are compared with has their low
-priority (nice 15). In full about 5 minutes on two cores, quick about 1.
+priority (nice 15). In full about 7 minutes on two cores, quick about 1.
 """
 
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,28 +81,6 @@ def epoch_seconds(cell: dict[str, Any]) -> float:
     return statistics.median(epoch["seconds"] for epoch in cell["epochs"][1:])
 
 
-def by_ranks(folder: Path, images: int, epochs: int) -> tuple[list[float], float]:
-    """Return the seconds of the start-up of trainings that follow one another on two ranks, and those of an epoch."""
-    import ray
-
-    from study.config import Resources
-    from study.ranks import rank_groups, train_ranks
-    from study.run import RunDirectory
-
-    config, source, recipe = prepared(folder, images, epochs)
-    starts, seconds = [], []
-    with tempfile.TemporaryDirectory() as name:
-        run = RunDirectory(Path(name))
-        asked = time.perf_counter()
-        with rank_groups(config, ray.put(source), run, Resources(workers_per_trial=RANKS), 1) as post:
-            for number in range(TRAININGS):
-                cell = train_ranks(training_of(recipe, number), run, post)
-                spent, asked = time.perf_counter() - asked, time.perf_counter()
-                starts.append(spent - sum(epoch["seconds"] for epoch in cell["epochs"]))
-                seconds.append(epoch_seconds(cell))
-    return starts, statistics.median(seconds)
-
-
 def alone(folder: Path, images: int, epochs: int) -> float:
     """Return the seconds of an epoch in one process with one thread."""
     import torch
@@ -112,35 +94,100 @@ def alone(folder: Path, images: int, epochs: int) -> float:
         return epoch_seconds(run_training(training_of(recipe, 0), config, source, RunDirectory(Path(name))))
 
 
+def separate(processes: int, *where: str) -> float:
+    """Return the median seconds of an epoch of trainings at once that have nothing to do with each other."""
+    line = [sys.executable, "-m", "benchmarks.ranks_speed", "--alone", *where]
+    started = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    said = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise RuntimeError("a training in a process of its own failed; its words are above")
+    return statistics.median(float(words.splitlines()[-1]) for words in said)
+
+
+@dataclass
+class Group:
+    """What was measured on a group of ranks."""
+
+    starts: list[float] = field(default_factory=list)
+    """Seconds of each training that were not an epoch's."""
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds of an epoch (in one process, on the ranks), one after the other."""
+    limit: float = math.nan
+    """What two processes that have nothing to do with each other gain."""
+
+
+def measured(folder: Path, images: int, epochs: int) -> Group:
+    """Train several times on a group of two ranks, each time also in one process, and at last in two at once."""
+    import ray
+
+    from study.config import Resources
+    from study.ranks import rank_groups, train_ranks
+    from study.run import RunDirectory
+
+    config, source, recipe = prepared(folder, images, epochs)
+    where, found = (str(folder), str(images), str(epochs)), Group()
+    with tempfile.TemporaryDirectory() as name:
+        run, asked = RunDirectory(Path(name)), time.perf_counter()
+        with rank_groups(config, ray.put(source), run, Resources(workers_per_trial=RANKS), 1) as post:
+            for number in range(TRAININGS):
+                cell = train_ranks(training_of(recipe, number), run, post)
+                spent = time.perf_counter() - asked
+                found.starts.append(spent - sum(epoch["seconds"] for epoch in cell["epochs"]))
+                found.turns.append((separate(1, *where), epoch_seconds(cell)))
+                asked = time.perf_counter()
+            found.limit = RANKS * found.turns[-1][0] / separate(RANKS, *where)
+    return found
+
+
 def report(quick: bool) -> list[str]:
     import ray
 
-    images, epochs, rounds = (512, 3, 1) if quick else (IMAGES, 4, 3)
+    images, epochs, rounds = (512, 3, 1) if quick else (IMAGES, 3, 3)
     ray.init(num_cpus=RANKS, log_to_driver=False, logging_level="ERROR")
-    rows, gains, firsts, others = [], [], [], []
     try:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            prepared(folder, images, epochs)
-            for number in range(rounds):
-                line = [sys.executable, "-m", "benchmarks.ranks_speed", "--alone", name, str(images), str(epochs)]
-                one = float(subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-                (first, *further), several = by_ranks(folder, images, epochs)
-                gains.append(one / several)
-                firsts.append(first)
-                others.append(statistics.median(further))
-                rows.append([str(number + 1), f"{first:.1f}", f"{others[-1]:.2f}", f"{one:.2f}", f"{several:.2f}"])
-                rows[-1].append(f"{gains[-1]:.2f}")
+            prepared(Path(name), images, epochs)
+            groups = [measured(Path(name), images, epochs) for _ in range(rounds)]
     finally:
         ray.shutdown()
-    header = ["round", "first start, s", "next starts, s", "epoch, one process, s", "epoch, two ranks, s", "gain"]
+    rows = [
+        [
+            f"{number}.{turn}",
+            f"{group.starts[turn - 1]:.2f}",
+            *(f"{seconds:.2f}" for seconds in group.turns[turn - 1]),
+            f"{group.turns[turn - 1][0] / group.turns[turn - 1][1]:.2f}",
+        ]
+        for number, group in enumerate(groups, 1)
+        for turn in range(1, TRAININGS + 1)
+    ]
+    header = ["group, training", "start, s", "epoch, one process, s", "epoch, two ranks, s", "gain"]
+    gain = statistics.median(one / two for group in groups for one, two in group.turns)
+    limit = statistics.median(group.limit for group in groups)
     found: list[Target] = [
-        at_most("start of a training on ranks that are up", statistics.median(others), STARTED_LIMIT, " s"),
-        at_most("start of a study's first training on ranks", statistics.median(firsts), STARTED_LIMIT, " s"),
-        at_least(f"speed of {RANKS} ranks / one", statistics.median(gains), GAIN_LIMIT),
+        at_most("start of a training on ranks that are up", further_start(groups), STARTED_LIMIT, " s"),
+        at_most(
+            "start of a study's first training on ranks",
+            statistics.median(group.starts[0] for group in groups),
+            STARTED_LIMIT,
+            " s",
+        ),
+        at_least(f"speed of {RANKS} ranks / one", gain, GAIN_LIMIT),
     ]
     about = f"resnet20, {images} images of 32x32x3, batch {BATCH}, one thread a rank"
-    return ["# Speed of several ranks", machine(f"{RANKS} used"), about, markdown(header, rows), targets_table(found)]
+    apart = f"Two processes at once that have nothing to do with each other gain {limit:.2f} on this machine."
+    return [
+        "# Speed of several ranks",
+        machine(f"{RANKS} used"),
+        about,
+        markdown(header, rows),
+        apart,
+        targets_table(found),
+    ]
+
+
+def further_start(groups: list[Group]) -> float:
+    """Return the median start of a training that follows another on its group."""
+    return statistics.median(seconds for group in groups for seconds in group.starts[1:])
 
 
 def main() -> None:

@@ -117,7 +117,7 @@ class Group:
 
 
 def measured(folder: Path, images: int, epochs: int) -> Group:
-    """Train several times on a group of two ranks, each time also in one process, and at last in two at once."""
+    """Train several times on a group of two ranks, after it or before it in one process, and at last in two at once."""
     import ray
 
     from study.config import Resources
@@ -130,11 +130,13 @@ def measured(folder: Path, images: int, epochs: int) -> Group:
         run, asked = RunDirectory(Path(name)), time.perf_counter()
         with rank_groups(config, ray.put(source), run, Resources(workers_per_trial=RANKS), 1) as post:
             for number in range(TRAININGS):
+                one = separate(1, *where) if number % 2 else math.nan
+                asked = time.perf_counter() if number else asked
                 cell = train_ranks(training_of(recipe, number), run, post)
                 spent = time.perf_counter() - asked
                 found.starts.append(spent - sum(epoch["seconds"] for epoch in cell["epochs"]))
-                found.turns.append((separate(1, *where), epoch_seconds(cell)))
-                asked = time.perf_counter()
+                one = one if number % 2 else separate(1, *where)
+                found.turns.append((one, epoch_seconds(cell)))
             found.limit = RANKS * found.turns[-1][0] / separate(RANKS, *where)
     return found
 

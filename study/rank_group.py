@@ -1,18 +1,23 @@
 """A group of ranks: how Ray Train starts its processes, and how they meet.
 
 `TorchTrainer` would do both, in half as much time again: it imports torch in the process that asks for the group and
-in the one that watches over it too, and starts another for what a study has no use for.
+in the one that watches over it too, and starts two more for what a study has no use for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray.train
+from ray import PlacementGroupID
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from study.config import Resources
 
@@ -21,11 +26,11 @@ if TYPE_CHECKING:
 
 DRIVER_CPU = 0.01
 """What the process holds that waits for a training of several ranks; the ranks do with that much less."""
-MEETING_MINUTES = 30
-"""So long a rank waits for the others before it takes them for lost."""
+LOST_AFTER = timedelta(minutes=30)
+"""So long a rank waits for the others, when they meet and at every exchange, before it takes them for lost."""
 NOT_NEEDED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 """Callbacks of Ray Train's that start a process each: one deals out data sets of Ray Data, and a study has none; the
-other gives back what a lost group holds, as the post does, but only where Ray has its dashboard."""
+other does what `give_back` does, but only where Ray has its dashboard."""
 
 
 class _Backend(Backend):
@@ -56,15 +61,14 @@ class RankTrainer(DataParallelTrainer):
     def __init__(
         self, function: Callable[[Mapping[str, Any]], None], values: dict[str, Any], resources: Resources
     ) -> None:
-        gpus = {"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}
         super().__init__(
             function,
             train_loop_config=values,
             backend_config=_BackendConfig(),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=resources.workers_per_trial,
-                use_gpu=bool(gpus),
-                resources_per_worker={"CPU": resources.cpus_per_worker - DRIVER_CPU, **gpus},
+                use_gpu=bool(resources.gpus_per_worker),
+                resources_per_worker=_bundle(resources),
             ),
             run_config=ray.train.RunConfig(
                 name=f"group{values['group']}",
@@ -79,9 +83,53 @@ class RankTrainer(DataParallelTrainer):
         return [one for one in super()._create_default_callbacks() if type(one).__name__ not in NOT_NEEDED]
 
 
+def _bundle(resources: Resources) -> dict[str, float]:
+    """Return what a rank holds."""
+    gpus = {"GPU": float(resources.gpus_per_worker)} if resources.gpus_per_worker else {}
+    return {"CPU": resources.cpus_per_worker - DRIVER_CPU, **gpus}
+
+
+def give_back(resources: Resources, seconds: float = 0.0, but: Sequence[PlacementGroup] = ()) -> None:
+    """Give back what groups of this driver hold of the cluster.
+
+    Ray keeps what an actor has laid hold of, and with it the CPUs, until the driver ends, should the actor be killed.
+    What is the driver's is known by its id, what is a group's by its size.
+
+    Args:
+        resources: what a rank may use, and how many make a group.
+        seconds: so long is looked for more of it.
+        but: what is not given back.
+    """
+    job, kept = ray.get_runtime_context().get_job_id(), {place.id.hex() for place in but}
+    until = time.monotonic() + seconds
+    while True:
+        for name, place in placement_group_table().items():
+            held = place["state"] != "REMOVED" and name.endswith(job) and name not in kept
+            if held and _is_group(place["bundles"], resources):
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+        if time.monotonic() >= until:
+            return
+        time.sleep(0.5)
+
+
+def _is_group(bundles: Mapping[int, Mapping[str, float]], resources: Resources) -> bool:
+    """Say whether this is what a group holds, to within Ray's four digits."""
+    wanted = _bundle(resources)
+    return len(bundles) == resources.workers_per_trial and all(
+        bundle.keys() == wanted.keys() and all(abs(bundle[name] - wanted[name]) < 1e-3 for name in wanted)
+        for bundle in bundles.values()
+    )
+
+
 @contextmanager
 def met() -> "Iterator[tuple[int, int, torch.device]]":
-    """Let a rank meet the others of its group in torch.distributed; give its rank, how many there are, its device."""
+    """Let a rank meet the others of its group in torch.distributed; give its rank, how many there are, its device.
+
+    A rank that waits for the others longer than `LOST_AFTER` ends its process, and with it the group.
+    """
+    too_long = threading.Timer(LOST_AFTER.total_seconds(), os._exit, (os.EX_TEMPFAIL,))
+    too_long.daemon = True
+    too_long.start()
     import torch
     import torch.distributed as dist
     from ray.train.collective import broadcast_from_rank_zero
@@ -91,14 +139,15 @@ def met() -> "Iterator[tuple[int, int, torch.device]]":
     rank, world_size = context.get_world_rank(), context.get_world_size()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, limit = None, timedelta(minutes=MEETING_MINUTES)
+    store = None
     if rank == 0:
         here = ray.util.get_node_ip_address()
-        store = dist.TCPStore(here, 0, is_master=True, timeout=limit, wait_for_workers=False)
+        store = dist.TCPStore(here, 0, is_master=True, timeout=LOST_AFTER, wait_for_workers=False)
     host, port = broadcast_from_rank_zero((store.host, store.port) if store else None)
     if store is None:
-        store = dist.TCPStore(host, port, timeout=limit)
+        store = dist.TCPStore(host, port, timeout=LOST_AFTER)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=limit)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LOST_AFTER)
+    too_long.cancel()
     yield rank, world_size, device
     dist.destroy_process_group()

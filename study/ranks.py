@@ -11,6 +11,7 @@ in whichever group is free. A failure that all ranks have come upon is the train
 import asyncio
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -20,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
-from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.config import Resources, StudyConfig
 from study.errors import CannotGoOn
-from study.rank_group import RankTrainer, met
+from study.rank_group import RankTrainer, give_back, met
 from study.run import Key, RunDirectory
 from study.trial import DEATHS_ALLOWED, Training, failed_cell, run_training
 
@@ -38,6 +39,8 @@ SEEN_SECONDS = 60.0
 """A shared file system shows another node's new file within this time."""
 CLOSE_SECONDS = 20.0
 """So long is waited for the ranks to end that have nothing more to do."""
+ORPHAN_SECONDS = 2.0
+"""So long what is killed may still lay hold of something."""
 
 
 def train_ranks(training: Training, run: RunDirectory, post: "ActorHandle[Any]") -> dict[str, Any]:
@@ -88,15 +91,19 @@ def rank_groups(
         "timeout": resources.trial_timeout,
         "threads": max(1, int(resources.cpus_per_worker)),
     }
+    settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    ended = False
     try:
-        post.open.remote(values, resources)
+        post.open.remote(values, resources, settings)
         yield post
         post.close.remote()
-        ray.wait([post.ended.remote()], timeout=CLOSE_SECONDS)
+        with contextlib.suppress(ray.exceptions.RayError):  # they are not done yet, or the post is dead
+            ray.get(post.ended.remote(), timeout=CLOSE_SECONDS)
+            ended = True
     finally:
-        with contextlib.suppress(ray.exceptions.RayError):  # it may be dead
-            ray.get(post.give_back.remote(), timeout=CLOSE_SECONDS)
-        ray.kill(post)  # and with it whatever it still keeps up
+        ray.kill(post)  # and with it the processes that it still keeps up
+        if not ended:
+            give_back(resources, ORPHAN_SECONDS)
 
 
 def _started(error: Exception) -> bool:
@@ -139,8 +146,9 @@ class _Post:
         self.news = asyncio.Condition()
         self.threads: list[threading.Thread] = []
 
-    async def open(self, values: dict[str, Any], resources: Resources) -> None:
-        """Begin to keep up the groups."""
+    async def open(self, values: dict[str, Any], resources: Resources, settings: Mapping[str, str]) -> None:
+        """Begin to keep up the groups; `settings` are the driver's for Ray Train, which this node need not have."""
+        os.environ.update(settings)
         loop, values = asyncio.get_running_loop(), {**values, "post": ray.get_runtime_context().current_actor}
         for group in self.groups:
             work = (loop, {**values, "group": group}, resources)
@@ -157,10 +165,19 @@ class _Post:
                 lost = self.lost(values["group"], attempt, _words(error), _started(error))
                 if not asyncio.run_coroutine_threadsafe(lost, loop).result():
                     return
+                self._give_back(values["group"], resources)
 
-    async def up(self, group: int, place: PlacementGroup) -> None:
+    def _give_back(self, group: int, resources: Resources) -> None:
+        """Give back what a lost group may still hold, once no other one is about to start."""
+        self.places.pop(group, None)
+        if self.groups - {group} <= self.places.keys():
+            with contextlib.suppress(ray.exceptions.RayError):  # if there is no room then, this is tried again
+                give_back(resources, but=list(self.places.values()))
+
+    async def up(self, group: int, attempt: int, place: PlacementGroup) -> None:
         """Hear that all ranks of a group are there, and what they hold of the cluster."""
-        self.places[group] = place
+        if attempt == self.attempts[group]:
+            self.places[group] = place
 
     async def train(self, values: dict[str, Any]) -> str:
         """Return the training's answer, when it is there."""
@@ -200,7 +217,6 @@ class _Post:
         """Hear that all ranks of a group have ended, or found no room, and why; say whether to start it again."""
         told, self.told[group] = self.told[group], {}
         self.attempts[group] = attempt + 1
-        self._give_back(group)
         training = self.at_work.pop(group, None)
         if training is not None:
             self.fruitless[group] = 0
@@ -245,18 +261,6 @@ class _Post:
         self.waiting.clear()
         await self._tell_groups()
 
-    async def give_back(self) -> None:
-        """End every group, at work or not, and give back what it holds of the cluster."""
-        await self.close()
-        for group in list(self.places):
-            self._give_back(group)
-
-    def _give_back(self, group: int) -> None:
-        """What a process holds that watched over a group and was killed, Ray keeps until the driver ends."""
-        place = self.places.pop(group, None)
-        if place is not None:
-            remove_placement_group(place)
-
     async def ended(self) -> None:
         """Wait until all groups have."""
         for thread in self.threads:
@@ -280,7 +284,7 @@ def _rank(values: Mapping[str, Any]) -> None:
     post, group, source = values["post"], values["group"], ray.get(values["source"])
     with met() as (rank, world_size, device):
         if rank == 0:
-            ray.get(post.up.remote(group, get_current_placement_group()))
+            ray.get(post.up.remote(group, values["attempt"], get_current_placement_group()))
         while True:
             barrier()  # all are done with what was before
             taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None

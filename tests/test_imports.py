@@ -13,6 +13,7 @@ HOUSE = {"study", "hem", "search_spaces", "dashboards", "tests", "benchmarks", "
 
 # Modules of `study` that may use Ray, and those that may make the page. All others may not.
 RAY = {"study.tune", "study.stages", "study.pool", "study.nodes", "study.remote", "study.cluster", "study.ranks"}
+RAY |= {"study.rank_group"}
 PAGE = {"study.tune", "study.report"}
 
 

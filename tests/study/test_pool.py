@@ -2,10 +2,9 @@
 
 import json
 import os
-import signal
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -69,11 +68,11 @@ class RankDies(torch.nn.CrossEntropyLoss):
         self.steps += 1
         mark = os.environ["HEM_STUDY_TEST_MARK"] + self.mark
         if torch.distributed.get_rank() == 1 and self.steps == 3 and not os.path.exists(mark):
-            open(mark, "w").close()
-            self.kill()
+            self.kill(mark)
         return super().forward(logits, target)
 
-    def kill(self):
+    def kill(self, mark):
+        open(mark, "w").close()
         os._exit(1)
 
 
@@ -82,9 +81,11 @@ class ControllerDies(RankDies):
 
     mark = "-controller"
 
-    def kill(self):
-        (line,) = (one for one in Path("/proc").glob("[0-9]*/cmdline") if b"ray::TrainController" in one.read_bytes())
-        os.kill(int(line.parent.name), signal.SIGKILL)
+    def kill(self, mark):
+        for process in psutil.Process().parent().children():
+            if process.is_running() and process.name().startswith("ray::TrainContr"):
+                process.kill()
+                open(mark, "w").close()
 
 
 class Notes(torch.nn.CrossEntropyLoss):
@@ -217,6 +218,35 @@ def test_ranks_train_one_training_after_another_and_others_follow_those_that_die
     assert set(noted[:2]) == set(noted[2:4]), "one training after another in the same processes"
     assert not set(noted[:2]) & set(noted[4:])
     assert all_cpus_come_back(cluster)
+
+
+def test_what_is_left_of_a_group_is_given_back_and_nothing_else(cluster):
+    from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+
+    from study.rank_group import DRIVER_CPU, give_back
+
+    class Controller:
+        def hold(self, *cpus):
+            self.place = placement_group([{"CPU": number} for number in cpus])
+            return self.place
+
+    def held():
+        return [table[place.id.hex()]["state"] == "CREATED" for place in places]
+
+    resources, rank = Resources(workers_per_trial=2, cpus_per_worker=0.25), 0.25 - DRIVER_CPU
+    controller = cluster.remote(num_cpus=0)(Controller).remote()
+    sizes = [(rank, rank), (rank, rank), (rank,), (rank, 0.01)]
+    places = [cluster.get(controller.hold.remote(*size)) for size in sizes]
+    assert all(place.wait(30) for place in places)
+    cluster.kill(controller)
+    give_back(resources, but=[places[1]])
+    table = placement_group_table()
+    assert held() == [False, True, True, True]
+    give_back(resources)
+    table = placement_group_table()
+    assert held() == [False, False, True, True]
+    for place in places:
+        remove_placement_group(place)
 
 
 def test_a_process_that_always_dies_is_given_up(cluster, tmp_path):

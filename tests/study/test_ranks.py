@@ -205,6 +205,23 @@ def test_where_nothing_can_be_written_the_study_does_not_go_on(play, monkeypatch
     play(scene)
 
 
+def test_what_a_lost_group_holds_is_given_back_when_no_other_one_is_about_to_start(tmp_path, monkeypatch):
+    from study import ranks
+
+    post, kept = _Post(str(tmp_path), 2, ranks=2), []
+    monkeypatch.setattr(ranks, "give_back", lambda resources, but: kept.append(but))
+    asyncio.run(post.up(0, 0, "place of 0"))
+    asyncio.run(post.lost(0, 0, "killed"))
+    post._give_back(0, Resources())
+    assert kept == [], "the other one may be between its place and its ranks"
+    asyncio.run(post.up(1, 0, "place of 1"))
+    asyncio.run(post.up(0, 0, "said late"))
+    post._give_back(0, Resources())
+    asyncio.run(post.up(0, 1, "next place of 0"))
+    post._give_back(1, Resources())
+    assert kept == [["place of 1"], ["next place of 0"]]
+
+
 @pytest.mark.filterwarnings("ignore:.use_.* is deprecated:DeprecationWarning")  # defaults of Ray Data's own
 def test_a_group_has_the_callbacks_of_ray_train_but_for_two(tmp_path):
     from ray.train.torch import TorchTrainer

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ def give_back(resources: Resources, seconds: float = 0.0, but: Sequence[Placemen
     """Give back what groups of this driver hold of the cluster.
 
     Ray keeps what an actor has laid hold of, and with it the CPUs, until the driver ends, should the actor be killed.
-    What is the driver's is known by its id, what is a group's by its size.
+    What is the driver's is known by its id, what is a group's by its size. Where Ray does not answer, nothing is done.
 
     Args:
         resources: what a rank may use, and how many make a group.
@@ -103,10 +103,11 @@ def give_back(resources: Resources, seconds: float = 0.0, but: Sequence[Placemen
     job, kept = ray.get_runtime_context().get_job_id(), {place.id.hex() for place in but}
     until = time.monotonic() + seconds
     while True:
-        for name, place in placement_group_table().items():
-            held = place["state"] != "REMOVED" and name.endswith(job) and name not in kept
-            if held and _is_group(place["bundles"], resources):
-                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+        with suppress(ray.exceptions.RayError):
+            for name, place in placement_group_table().items():
+                held = place["state"] != "REMOVED" and name.endswith(job) and name not in kept
+                if held and _is_group(place["bundles"], resources):
+                    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
         if time.monotonic() >= until:
             return
         time.sleep(0.5)

@@ -171,8 +171,7 @@ class _Post:
         """Give back what a lost group may still hold, once no other one is about to start."""
         self.places.pop(group, None)
         if self.groups - {group} <= self.places.keys():
-            with contextlib.suppress(ray.exceptions.RayError):  # if there is no room then, this is tried again
-                give_back(resources, but=list(self.places.values()))
+            give_back(resources, but=list(self.places.values()))
 
     async def up(self, group: int, attempt: int, place: PlacementGroup) -> None:
         """Hear that all ranks of a group are there, and what they hold of the cluster."""

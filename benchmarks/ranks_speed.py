@@ -11,7 +11,7 @@ memory is fetched. What the machine's two cores are worth is measured beside it:
 processes that have nothing to do with each other.
 
 Prints markdown. Times are of the clock: nothing else should run. What Ray's processes are compared with has their low
-priority (nice 15). In full about 7 minutes on two cores, quick about 1.
+priority (nice 15). In full about 9 minutes on two cores, quick about 1.
 """
 
 import math

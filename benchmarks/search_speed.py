@@ -12,7 +12,7 @@ search; cost is from opening the searches to the last cell, without the start of
 resident one of the process that drives the study.
 
 Prints markdown. Times are of the clock: nothing else should run. What Ray's processes are compared with has their low
-priority (nice 15). In full about 12 minutes on two cores, quick about 2.
+priority (nice 15). In full about 20 minutes on two cores, quick about 2.
 """
 
 import argparse

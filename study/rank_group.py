@@ -123,10 +123,13 @@ def _is_group(bundles: Mapping[int, Mapping[str, float]], resources: Resources) 
 
 
 @contextmanager
-def met() -> "Iterator[tuple[int, int, torch.device]]":
-    """Let a rank meet the others of its group in torch.distributed; give its rank, how many there are, its device.
+def met(threads: int) -> "Iterator[tuple[int, int, torch.device]]":
+    """Let a rank meet the others of its group in torch.distributed; give (rank, number of ranks, device).
 
     A rank that waits for the others longer than `LOST_AFTER` ends its process, and with it the group.
+
+    Args:
+        threads: how many threads the rank computes with.
     """
     too_long = threading.Timer(LOST_AFTER.total_seconds(), os._exit, (os.EX_TEMPFAIL,))
     too_long.daemon = True
@@ -136,6 +139,7 @@ def met() -> "Iterator[tuple[int, int, torch.device]]":
     from ray.train.collective import broadcast_from_rank_zero
     from ray.train.torch import get_device
 
+    torch.set_num_threads(threads)
     context, device = ray.train.get_context(), get_device()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     if device.type == "cuda":

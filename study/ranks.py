@@ -102,8 +102,7 @@ def rank_groups(
             ended = True
     finally:
         ray.kill(post)  # and with it the processes that it still keeps up
-        if not ended:
-            give_back(resources, ORPHAN_SECONDS)
+        give_back(resources, 0.0 if ended else ORPHAN_SECONDS)
 
 
 def _started(error: Exception) -> bool:
@@ -163,9 +162,10 @@ class _Post:
                 return
             except Exception as error:
                 lost = self.lost(values["group"], attempt, _words(error), _started(error))
-                if not asyncio.run_coroutine_threadsafe(lost, loop).result():
-                    return
+                again = asyncio.run_coroutine_threadsafe(lost, loop).result()
                 self._give_back(values["group"], resources)
+                if not again:
+                    return
 
     def _give_back(self, group: int, resources: Resources) -> None:
         """Give back what a lost group may still hold, once no other one is about to start."""
@@ -276,12 +276,10 @@ class _Post:
 
 def _rank(values: Mapping[str, Any]) -> None:
     """One rank: the same trainings as the others of its group, its slice of every batch."""
-    import torch
     from ray.train.collective import barrier, broadcast_from_rank_zero
 
-    torch.set_num_threads(values["threads"])
     post, group, source = values["post"], values["group"], ray.get(values["source"])
-    with met() as (rank, world_size, device):
+    with met(values["threads"]) as (rank, world_size, device):
         if rank == 0:
             ray.get(post.up.remote(group, values["attempt"], get_current_placement_group()))
         while True:

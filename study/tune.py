@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from study.errors import CannotGoOn, InputError, of_file
 from study.options import Request, parse
 
 if TYPE_CHECKING:
-    from study.config import StudyConfig
+    from study.config import Resources, StudyConfig
     from study.data.types import Source
     from study.run import RunDirectory
     from study.stages import Context
@@ -109,7 +109,7 @@ def run_all(request: Request) -> int:
             print(f"\n{report.write_scoreboard(runs, folder / 'scoreboard.html', line)}")
         return code
     except KeyboardInterrupt:
-        print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(folder)}")
+        print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(folder, request.resources)}")
         return INTERRUPTED
     finally:
         if not joined:
@@ -205,11 +205,11 @@ def on_ray(
         except KeyboardInterrupt:
             study.update(status="interrupted", peak_memory_bytes=memory.peak)
             directory.write_study(study)
-            again = resume_command(context.whole or directory.path)
+            again = resume_command(context.whole or directory.path, context.resources)
             print(f"\ninterrupted; everything finished is kept. Go on with:\n  {again}")
             return INTERRUPTED
         except CannotGoOn as error:
-            again = resume_command(context.whole or directory.path)
+            again = resume_command(context.whole or directory.path, context.resources)
             print(f"\nerror: {error}\neverything finished is kept. Go on with:\n  {again}", file=sys.stderr)
             return INCOMPLETE
         finally:
@@ -232,7 +232,7 @@ def _report(context: "Context", started: float, dashboard: bool) -> int:
     minutes = (time.monotonic() - started) / 60
     print(f"took {minutes:.1f} min, peak memory {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
     if failed:
-        again = resume_command(context.whole or context.run.path)
+        again = resume_command(context.whole or context.run.path, context.resources)
         print(f"\n{len(failed)} cells failed; try them again with: {again}", file=sys.stderr)
         for key, error in sorted(failed.items())[:10]:
             print(f"  {key}: {error.splitlines()[0]}", file=sys.stderr)
@@ -245,10 +245,15 @@ def command() -> str:
     return shlex.join(["python", "-m", "study.tune", *sys.argv[1:]])
 
 
-def resume_command(path: Path) -> str:
-    """Return the command that goes on with a run."""
+def resume_command(path: Path, resources: "Resources") -> str:
+    """Return the command that goes on with a run, on what it ran on."""
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return shlex.join(["python", "-m", "study.tune", "--resume", str(near)])
+    words = ["python", "-m", "study.tune", "--resume", str(near)]
+    for field in fields(resources):
+        value = getattr(resources, field.name)
+        if value != field.default and field.name != "verbose":
+            words += [f"--{field.name.replace('_', '-')}", value if isinstance(value, str) else f"{value:.12g}"]
+    return shlex.join(words)
 
 
 class _interruptible:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.config import Resources
 from study.options import parse
-from study.tune import main
+from study.tune import main, resume_command
 
 ROOT = Path(__file__).parents[2]
 TASK = ["--task", "imbalanced", "--preset", "smoke"]
@@ -180,3 +181,16 @@ def test_help_names_every_network():
 
     (model,) = (action for action in parser()._actions if action.dest == "model")
     assert model.help.partition(" (")[0].split(", ") == list(MODELS)
+
+
+def test_the_command_to_go_on_with_asks_for_what_the_run_had():
+    assert resume_command(Path("/runs/long tail"), Resources(verbose=True)) == (
+        "python -m study.tune --resume '/runs/long tail'"
+    )
+    had = Resources(address="auto", workers_per_trial=4, gpus_per_worker=0.5, trial_timeout=5400.0)
+    line = resume_command(Path("/runs/tail"), had)
+    assert line == (
+        "python -m study.tune --resume /runs/tail "
+        "--address auto --workers-per-trial 4 --gpus-per-worker 0.5 --trial-timeout 5400"
+    )
+    assert parse(line.split()[3:]).resources == had

@@ -12,8 +12,8 @@ ROOMS = ("hem", "search_spaces", "study", "dashboards")
 HOUSE = {"study", "hem", "search_spaces", "dashboards", "tests", "benchmarks", "examples"}
 
 # Modules of `study` that may use Ray, and those that may make the page. All others may not.
-RAY = {"study.tune", "study.stages", "study.pool", "study.nodes", "study.remote", "study.cluster", "study.ranks"}
-RAY |= {"study.rank_group"}
+ON_RAY = ("tune", "stages", "pool", "nodes", "remote", "cluster", "ranks", "rank_group")
+RAY = {f"study.{module}" for module in ON_RAY}
 PAGE = {"study.tune", "study.report"}
 
 

@@ -1,4 +1,4 @@
-"""The post between trainings and the groups of ranks that do them, without Ray."""
+"""The post between trainings and the groups of ranks that do them, without a running Ray."""
 
 import asyncio
 

@@ -1,13 +1,14 @@
 """A group of ranks: how Ray Train starts its processes, and how they meet.
 
-`TorchTrainer` would do both, in half as much time again: it imports torch in the process that asks for the group and
-in the one that watches over it too, and starts two more for what a study has no use for.
+`TorchTrainer` would do both, in twice the time: it starts four processes beside the ranks, one after the other, for
+what a study has no use for or has a process for already, and imports torch in two of them.
 """
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import ray.train
 from ray import PlacementGroupID
 from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.execution.context import TrainRunContext
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
@@ -43,10 +47,25 @@ class _BackendConfig(BackendConfig):
         return _Backend
 
 
+class _FixedSize(FixedScalingPolicy):
+    """A group has as many ranks as were asked for, and tells only Ray what it waits for.
+
+    Ray Train would tell a process too that shares a cluster out between it and Ray Data. A cluster that grows sees what
+    is waited for in the group's placement.
+    """
+
+    def after_controller_start(self, train_run_context: TrainRunContext) -> None:
+        pass
+
+    def _maybe_send_resource_request(self) -> None:
+        pass
+
+
 class RankTrainer(DataParallelTrainer):
     """Runs a function in every rank of a group: Ray Train's trainer that needs torch in the ranks alone.
 
-    `fit()` returns when the function has returned in all ranks.
+    `fit()` returns when the function has returned in all ranks. It watches over them itself, in the thread that it is
+    called in; Ray Train's own has an actor started for that. Called in an actor, it is over when the actor dies.
 
     Args:
         function: called in every rank, with `values`.
@@ -79,6 +98,11 @@ class RankTrainer(DataParallelTrainer):
             ),
         )
 
+    def _initialize_and_run_controller(self, **given: Any) -> ray.train.Result:  # noqa: ANN401
+        controller = TrainController(**{**given, "scaling_policy": _FixedSize(self.scaling_config)})
+        asyncio.run(controller.run())
+        return controller.get_result()
+
     def _create_default_callbacks(self) -> list[Any]:
         return [one for one in super()._create_default_callbacks() if type(one).__name__ not in NOT_NEEDED]
 
@@ -89,7 +113,7 @@ def _bundle(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus_per_worker - DRIVER_CPU, **gpus}
 
 
-def give_back(resources: Resources, seconds: float = 0.0, but: Sequence[PlacementGroup] = ()) -> None:
+def give_back(resources: Resources, seconds: float = 0.0) -> None:
     """Give back what groups of this driver hold of the cluster.
 
     Ray keeps what an actor has laid hold of, and with it the CPUs, until the driver ends, should the actor be killed.
@@ -98,14 +122,13 @@ def give_back(resources: Resources, seconds: float = 0.0, but: Sequence[Placemen
     Args:
         resources: what a rank may use, and how many make a group.
         seconds: so long is looked for more of it.
-        but: what is not given back.
     """
-    job, kept = ray.get_runtime_context().get_job_id(), {place.id.hex() for place in but}
+    job = ray.get_runtime_context().get_job_id()
     until = time.monotonic() + seconds
     while True:
         with suppress(ray.exceptions.RayError):
             for name, place in placement_group_table().items():
-                held = place["state"] != "REMOVED" and name.endswith(job) and name not in kept
+                held = place["state"] != "REMOVED" and name.endswith(job)
                 if held and _is_group(place["bundles"], resources):
                     remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
         if time.monotonic() >= until:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
-from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.config import Resources, StudyConfig
@@ -92,6 +91,7 @@ def rank_groups(
         "threads": max(1, int(resources.cpus_per_worker)),
     }
     settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    settings["RAY_WARN_BLOCKING_GET_INSIDE_ASYNC"] = "0"  # the post's threads wait for ranks, the post itself does not
     ended = False
     try:
         post.open.remote(values, resources, settings)
@@ -136,7 +136,6 @@ class _Post:
         self.at_work: dict[int, Training] = {}
         self.answers: dict[Key, asyncio.Future[str]] = {}
         self.told: dict[int, dict[int, dict[str, Any]]] = {group: {} for group in range(groups)}
-        self.places: dict[int, PlacementGroup] = {}
         self.deaths: Counter[Key] = Counter()
         self.attempts: Counter[int] = Counter()
         self.fruitless: Counter[int] = Counter()
@@ -162,21 +161,8 @@ class _Post:
                 return
             except Exception as error:
                 lost = self.lost(values["group"], attempt, _words(error), _started(error))
-                again = asyncio.run_coroutine_threadsafe(lost, loop).result()
-                self._give_back(values["group"], resources)
-                if not again:
+                if not asyncio.run_coroutine_threadsafe(lost, loop).result():
                     return
-
-    def _give_back(self, group: int, resources: Resources) -> None:
-        """Give back what a lost group may still hold, once no other one is about to start."""
-        self.places.pop(group, None)
-        if self.groups - {group} <= self.places.keys():
-            give_back(resources, but=list(self.places.values()))
-
-    async def up(self, group: int, attempt: int, place: PlacementGroup) -> None:
-        """Hear that all ranks of a group are there, and what they hold of the cluster."""
-        if attempt == self.attempts[group]:
-            self.places[group] = place
 
     async def train(self, values: dict[str, Any]) -> str:
         """Return the training's answer, when it is there."""
@@ -280,8 +266,6 @@ def _rank(values: Mapping[str, Any]) -> None:
 
     post, group, source = values["post"], values["group"], ray.get(values["source"])
     with met(values["threads"]) as (rank, world_size, device):
-        if rank == 0:
-            ray.get(post.up.remote(group, values["attempt"], get_current_placement_group()))
         while True:
             barrier()  # all are done with what was before
             taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None

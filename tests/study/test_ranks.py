@@ -6,7 +6,7 @@ import pytest
 
 from study.config import Resources
 from study.errors import CannotGoOn
-from study.rank_group import NOT_NEEDED, RankTrainer
+from study.rank_group import NOT_NEEDED, RankTrainer, _FixedSize
 from study.ranks import _Post, _words
 from study.run import Key, RunDirectory
 from study.trial import Training
@@ -205,23 +205,6 @@ def test_where_nothing_can_be_written_the_study_does_not_go_on(play, monkeypatch
     play(scene)
 
 
-def test_what_a_lost_group_holds_is_given_back_when_no_other_one_is_about_to_start(tmp_path, monkeypatch):
-    from study import ranks
-
-    post, kept = _Post(str(tmp_path), 2, ranks=2), []
-    monkeypatch.setattr(ranks, "give_back", lambda resources, but: kept.append(but))
-    asyncio.run(post.up(0, 0, "place of 0"))
-    asyncio.run(post.lost(0, 0, "killed"))
-    post._give_back(0, Resources())
-    assert kept == [], "the other one may be between its place and its ranks"
-    asyncio.run(post.up(1, 0, "place of 1"))
-    asyncio.run(post.up(0, 0, "said late"))
-    post._give_back(0, Resources())
-    asyncio.run(post.up(0, 1, "next place of 0"))
-    post._give_back(1, Resources())
-    assert kept == [["place of 1"], ["next place of 0"]]
-
-
 @pytest.mark.filterwarnings("ignore:.use_.* is deprecated:DeprecationWarning")  # defaults of Ray Data's own
 def test_a_group_has_the_callbacks_of_ray_train_but_for_two(tmp_path):
     from ray.train.torch import TorchTrainer
@@ -232,6 +215,13 @@ def test_a_group_has_the_callbacks_of_ray_train_but_for_two(tmp_path):
     names = [type(callback).__name__ for callback in whole]
     assert set(names) >= NOT_NEEDED, "another name would let it in again"
     assert [type(callback).__name__ for callback in ours] == [name for name in names if name not in NOT_NEEDED]
+
+
+@pytest.mark.parametrize("ours", [RankTrainer, _FixedSize])
+def test_what_is_overridden_still_has_its_name_in_ray_train(ours):
+    names = {name for name, value in vars(ours).items() if callable(value)}
+    assert names
+    assert names <= set(dir(ours.__base__))
 
 
 def test_what_ended_a_group_is_said_in_a_line():

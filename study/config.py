@@ -211,6 +211,10 @@ class StudyConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
+DRIVER_CPU = 0.01
+"""What the process holds that waits for a training of several ranks; the ranks do with that much less."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What the study runs on."""

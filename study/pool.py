@@ -16,12 +16,11 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from study.config import Resources, StudyConfig
+from study.config import DRIVER_CPU, Resources, StudyConfig
 from study.data.types import Source
 from study.errors import CannotGoOn
 from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
-from study.rank_group import DRIVER_CPU
 from study.ranks import rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, failed_cell, run_training

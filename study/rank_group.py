@@ -1,50 +1,30 @@
-"""A group of ranks: how Ray Train starts its processes, and how they meet.
+"""A group of ranks: how Ray Train starts its processes, and what they hold of a cluster.
 
-`TorchTrainer` would do both, in twice the time: it starts four processes beside the ranks, one after the other, for
-what a study has no use for or has a process for already, and imports torch in two of them.
+`TorchTrainer` takes twice the time: it starts four processes beside the ranks, one after the other, for what a study
+has no use for or has a process for already, and imports torch in two of them.
 """
 
 import asyncio
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray.train
 from ray import PlacementGroupID
-from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-from study.config import Resources
+from study.config import DRIVER_CPU, Resources
+from study.rank import RankBackend
 
-if TYPE_CHECKING:
-    import torch
-
-DRIVER_CPU = 0.01
-"""What the process holds that waits for a training of several ranks; the ranks do with that much less."""
-LOST_AFTER = timedelta(minutes=30)
-"""So long a rank waits for the others, when they meet and at every exchange, before it takes them for lost."""
 NOT_NEEDED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 """Callbacks of Ray Train's that start a process each: one deals out data sets of Ray Data, and a study has none; the
 other does what `give_back` does, but only where Ray has its dashboard."""
-
-
-class _Backend(Backend):
-    share_cuda_visible_devices = True  # NCCL goes the short way between GPUs of a node only if a rank sees them all
-
-
-class _BackendConfig(BackendConfig):
-    @property
-    def backend_cls(self) -> type[Backend]:
-        return _Backend
 
 
 class _FixedSize(FixedScalingPolicy):
@@ -83,7 +63,7 @@ class RankTrainer(DataParallelTrainer):
         super().__init__(
             function,
             train_loop_config=values,
-            backend_config=_BackendConfig(),
+            backend_config=RankBackend(),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=resources.workers_per_trial,
                 use_gpu=bool(resources.gpus_per_worker),
@@ -143,39 +123,3 @@ def _is_group(bundles: Mapping[int, Mapping[str, float]], resources: Resources) 
         bundle.keys() == wanted.keys() and all(abs(bundle[name] - wanted[name]) < 1e-3 for name in wanted)
         for bundle in bundles.values()
     )
-
-
-@contextmanager
-def met(threads: int) -> "Iterator[tuple[int, int, torch.device]]":
-    """Let a rank meet the others of its group in torch.distributed; give (rank, number of ranks, device).
-
-    A rank that waits for the others longer than `LOST_AFTER` ends its process, and with it the group.
-
-    Args:
-        threads: how many threads the rank computes with.
-    """
-    too_long = threading.Timer(LOST_AFTER.total_seconds(), os._exit, (os.EX_TEMPFAIL,))
-    too_long.daemon = True
-    too_long.start()
-    import torch
-    import torch.distributed as dist
-    from ray.train.collective import broadcast_from_rank_zero
-    from ray.train.torch import get_device
-
-    torch.set_num_threads(threads)
-    context, device = ray.train.get_context(), get_device()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    store = None
-    if rank == 0:
-        here = ray.util.get_node_ip_address()
-        store = dist.TCPStore(here, 0, is_master=True, timeout=LOST_AFTER, wait_for_workers=False)
-    host, port = broadcast_from_rank_zero((store.host, store.port) if store else None)
-    if store is None:
-        store = dist.TCPStore(host, port, timeout=LOST_AFTER)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LOST_AFTER)
-    too_long.cancel()
-    yield rank, world_size, device
-    dist.destroy_process_group()

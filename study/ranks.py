@@ -25,9 +25,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.config import Resources, StudyConfig
 from study.errors import CannotGoOn
-from study.rank_group import RankTrainer, give_back, met
+from study.rank import run_rank
 from study.run import Key, RunDirectory
-from study.trial import DEATHS_ALLOWED, Training, failed_cell, run_training
+from study.trial import DEATHS_ALLOWED, Training, failed_cell
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -79,6 +79,8 @@ def rank_groups(
         resources: what a rank may use, and how many make a group.
         groups: how many of them.
     """
+    from study.rank_group import give_back
+
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     post = ray.remote(num_cpus=0, scheduling_strategy=here)(_Post).remote(
         str(run.path), groups, resources.workers_per_trial
@@ -155,9 +157,11 @@ class _Post:
 
     def _keep_up(self, loop: asyncio.AbstractEventLoop, values: Mapping[str, Any], resources: Resources) -> None:
         """Start a group of ranks, and again whenever it is lost, until it is closed or given up."""
+        from study.rank_group import RankTrainer
+
         for attempt in itertools.count():
             try:
-                RankTrainer(_rank, {**values, "attempt": attempt}, resources).fit()
+                RankTrainer(run_rank, {**values, "attempt": attempt}, resources).fit()
                 return
             except Exception as error:
                 lost = self.lost(values["group"], attempt, _words(error), _started(error))
@@ -258,35 +262,3 @@ class _Post:
     async def _tell_groups(self) -> None:
         async with self.news:
             self.news.notify_all()
-
-
-def _rank(values: Mapping[str, Any]) -> None:
-    """One rank: the same trainings as the others of its group, its slice of every batch."""
-    from ray.train.collective import barrier, broadcast_from_rank_zero
-
-    post, group, source = values["post"], values["group"], ray.get(values["source"])
-    with met(values["threads"]) as (rank, world_size, device):
-        while True:
-            barrier()  # all are done with what was before
-            taken = ray.get(post.take.remote(group, values["attempt"])) if rank == 0 else None
-            taken = broadcast_from_rank_zero(taken)
-            if taken is None:
-                return
-            try:
-                cell = run_training(
-                    Training.from_dict(taken),
-                    StudyConfig.from_dict(values["config"]),
-                    source,
-                    RunDirectory(Path(values["run"])),
-                    timeout=values["timeout"],
-                    device=str(device),
-                    rank=rank,
-                    world_size=world_size,
-                )
-            except CannotGoOn as error:
-                ray.get(post.stop.remote(str(error)))
-                raise
-            if cell["state"] == "failed" and cell["reason"] != "diverged":
-                # The others may not have failed, and would wait for this one for ever: its failure ends the group.
-                ray.get(post.failed.remote(group, values["attempt"], rank, cell))
-                raise RuntimeError(cell["error"])

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from study.config import Resources
+from study.config import DRIVER_CPU, Resources
 from study.data.embedded import digits
 from study.environment import prepare
 from study.errors import CannotGoOn, InputError
@@ -246,7 +246,7 @@ def test_several_groups_train_at_once(cluster, tmp_path):
 def test_what_is_left_of_a_group_is_given_back_and_nothing_else(cluster):
     from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
-    from study.rank_group import DRIVER_CPU, give_back
+    from study.rank_group import give_back
 
     class Controller:
         def hold(self, *cpus):

@@ -11,7 +11,11 @@ from study.probes.streamlined import streamlined
 
 
 def settled(model):
-    """Return the model in eval mode, with statistics and weights of its batch norms that are not 0 and 1."""
+    """Return the model in eval mode, with statistics and weights of its batch norms that are not 0 and 1.
+
+    In float32 the rounding of one processor may switch a ReLU that another one's does not, and more of the model stays
+    as it is: where it is said how much changes it is in float64.
+    """
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -43,8 +47,8 @@ def norms(model):
     ],
 )
 def test_same_logits_and_gradients_with_fewer_layers(name, side, channels, left):
-    model = settled(build_model(name, shape=(side, side, channels), num_classes=5, seed=0))
-    images = torch.rand(12, channels, side, side, generator=torch.Generator().manual_seed(2))
+    model = settled(build_model(name, shape=(side, side, channels), num_classes=5, seed=0)).double()
+    images = torch.rand(12, channels, side, side, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     modules, state = list(model.modules()), {k: v.clone() for k, v in model.state_dict().items()}
 
     def outcome():
@@ -57,8 +61,8 @@ def test_same_logits_and_gradients_with_fewer_layers(name, side, channels, left)
         assert norms(model) == left
         logits, folded_slope = outcome()
     scale = float(expected.abs().max())
-    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * scale)
-    torch.testing.assert_close(folded_slope, slope, rtol=0, atol=1e-3 * float(slope.abs().max()))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10 * scale)
+    torch.testing.assert_close(folded_slope, slope, rtol=0, atol=1e-10 * float(slope.abs().max()))
     assert list(model.modules()) == modules
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
@@ -67,9 +71,9 @@ def test_same_logits_and_gradients_with_fewer_layers(name, side, channels, left)
 @pytest.mark.parametrize(("name", "narrow"), [("small_cnn", True), ("resnet18", False)])
 def test_which_convolutions_are_made_anew(name, narrow):
     """Narrow ones with each pixel's channels together; that of grey images with a gradient by product."""
-    model = settled(build_model(name, shape=(16, 16, 1), num_classes=5, seed=0))
+    model = settled(build_model(name, shape=(16, 16, 1), num_classes=5, seed=0)).double()
     assert not any(isinstance(module, GreyConvolution) for module in model.modules())
-    with streamlined(model, torch.rand(3, 1, 16, 16)):
+    with streamlined(model, torch.rand(3, 1, 16, 16, dtype=torch.float64)):
         assert sum(isinstance(module, GreyConvolution) for module in model.modules()) == 1
         weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
         wide = [weight for weight in weights if min(weight.shape[1:]) > 1]
@@ -95,10 +99,10 @@ class WrongGradient(GreyConvolution):
 
 
 def test_a_change_of_the_gradient_is_taken_back(monkeypatch):
-    model = settled(build_model("small_cnn", shape=(16, 16, 1), num_classes=5, seed=0))
+    model = settled(build_model("small_cnn", shape=(16, 16, 1), num_classes=5, seed=0)).double()
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     monkeypatch.setattr("study.probes.streamlined.GreyConvolution", WrongGradient)
-    with streamlined(model, torch.rand(3, 1, 16, 16)):
+    with streamlined(model, torch.rand(3, 1, 16, 16, dtype=torch.float64)):
         modules = list(model.modules())
         assert first in modules
         assert norms(model) == 1, "the others are folded one by one"

@@ -79,7 +79,7 @@ def rank_groups(
         resources: what a rank may use, and how many make a group.
         groups: how many of them.
     """
-    from study.rank_group import give_back
+    from study.rank_group import give_back  # not above: Tune's processes, which import this module, need none of it
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     post = ray.remote(num_cpus=0, scheduling_strategy=here)(_Post).remote(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.data.convert import to_channels, to_size
+from study.data.embedded import package_file
 from study.data.types import UInt8Array, read_only
 from study.errors import InputError, unknown
 
@@ -91,9 +92,13 @@ def region_pixels(role: str) -> UInt8Array:
 
 @lru_cache(maxsize=1)
 def _photographs() -> dict[str, UInt8Array]:
-    from sklearn.datasets import load_sample_image
+    from PIL import Image
 
-    return {name: read_only(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")}
+    found = {}
+    for name in ("china.jpg", "flower.jpg"):
+        with Image.open(package_file("scikit-learn", f"sklearn/datasets/images/{name}")) as photograph:
+            found[name] = read_only(np.asarray(photograph))
+    return found
 
 
 def _crop(region: UInt8Array, height: int, width: int, generator: np.random.Generator) -> UInt8Array:

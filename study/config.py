@@ -5,7 +5,7 @@ may differ from one resumption to the next.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from search_spaces.losses import LOSS_SPACES
@@ -265,3 +265,10 @@ class Resources:
             n = self.workers_per_trial
             return {"CPU": n * self.cpus_per_worker, "GPU": n * self.gpus_per_worker}
         return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}
+
+    def per_worker(self) -> "Resources":
+        """Return the same for work of one process each, with what one worker of a training has."""
+        if self.workers_per_trial == 1:
+            return self
+        here = {"cpus_per_trial": self.cpus_per_worker, "gpus_per_trial": self.gpus_per_worker}
+        return replace(self, workers_per_trial=1, cpus_per_worker=1.0, gpus_per_worker=0.0, **here)

@@ -1,6 +1,9 @@
-"""What Ray reads from the environment, set before it is imported."""
+"""How the process of a command begins and ends: what Ray reads from the environment, and the way out."""
 
+import gc
 import os
+import sys
+from typing import NoReturn
 
 
 def prepare(verbose: bool) -> None:
@@ -19,3 +22,9 @@ def prepare(verbose: bool) -> None:
         settings["RAY_AIR_NEW_OUTPUT"] = "0"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code, and without a search for garbage among all that was imported (a second)."""
+    gc.freeze()
+    sys.exit(code)

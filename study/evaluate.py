@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ATTACK_MODES, Resources, StudyConfig
+from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file, unknown
 from study.options import Parser, attack_points
 
@@ -209,4 +210,4 @@ def rescore(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,19 +1,20 @@
-"""One Tune run over trainings: reused processes, no core idle, every training's cell handed back as it is done.
+"""One Tune run over everything: reused processes, no core idle, every cell handed back as it is done.
 
-A `Feed` says what to train next and takes the cells. Search, re-scoring, retraining and the sweep are feeds; none of
-them knows Ray.
+A `Feed` says what to do next and takes the cells. Search, re-scoring, retraining and the sweep are feeds of trainings,
+measuring and attacking feeds of jobs; none of them knows Ray.
 """
 
 import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
 
 from study.config import DRIVER_CPU, Resources, StudyConfig
@@ -24,6 +25,7 @@ from study.progress import StageProgress
 from study.ranks import rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, failed_cell, run_training
+from study.work import Job, do_job
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -32,18 +34,18 @@ REPORT_SECONDS = 2.0
 
 
 class Feed(Protocol):
-    """What a pool trains."""
+    """What a pool does: trainings or jobs, of one kind, called work here."""
 
-    def next(self) -> Training | None:
-        """Return the next training; None while there is nothing to start before another one ends."""
+    def next(self) -> Training | Job | None:
+        """Return the next work; None while there is nothing to start before another one ends."""
         ...
 
     def finished(self) -> bool:
         """Say whether nothing will follow any more."""
         ...
 
-    def done(self, training: Training, cell: dict[str, Any]) -> None:
-        """Take a finished training's cell."""
+    def done(self, work: Any, cell: dict[str, Any]) -> None:  # noqa: ANN401
+        """Take finished work's cell."""
         ...
 
 
@@ -71,16 +73,20 @@ class _FeedSearcher(Searcher):
     def __init__(self, feeds: Iterator[tuple[Feed, StageProgress]], run: RunDirectory) -> None:
         super().__init__(metric="done", mode="max")
         self.feeds, self.run = feeds, run
-        self.running: dict[str, Training] = {}
-        self.current = next(feeds, None)
+        self.running: dict[str, Training | Job] = {}
+        self.current = self._next_feed()
         self.trouble: Exception | None = None
-        self.again: list[Training] = []
+        self.again: list[Training | Job] = []
         self.deaths: Counter[Key] = Counter()
+        self.begun: set[str] = set()
+        """Tune's trials whose process was there when they were given to it."""
+        self.idle_deaths: Counter[Key] = Counter()
+        self.at_a_time = 0
         self.alone = False
         """Whether only what is tried again is given now, one at a time."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Give Tune the next training; the next feed begins when all of this one's trainings are done."""
+        """Give Tune the next work; the next feed begins when all of this one's is done."""
         try:
             return self._suggest(trial_id)
         except Exception as error:  # Tune would take it for the trial's; `_Watch` raises it between two steps
@@ -93,25 +99,28 @@ class _FeedSearcher(Searcher):
         if self.alone:
             return None if self.running else Searcher.FINISHED
         while self.current is not None:
-            training = self.current[0].next()
-            if training is not None:
-                return self._start(trial_id, training)
+            work = self.current[0].next()
+            if work is not None:
+                return self._start(trial_id, work)
             if self.running or not self.current[0].finished():
                 return None
-            self.current = next(self.feeds, None)
+            self.current = self._next_feed()
         return Searcher.FINISHED
 
-    def _start(self, trial_id: str, training: Training) -> dict[str, Any]:
-        self.running[trial_id] = training
+    def _next_feed(self) -> tuple[Feed, StageProgress] | None:
+        return next((one for one in self.feeds if not one[0].finished()), None)
+
+    def _start(self, trial_id: str, work: Training | Job) -> dict[str, Any]:
+        self.running[trial_id] = work
         if self.current is not None:
-            self.current[1].started(training.key)
-        return {"training": training.to_dict()}
+            self.current[1].started(work.key)
+        return {"training": work.to_dict()} if isinstance(work, Training) else {"job": work}
 
     def evicted(self) -> None:
-        """Take back the trainings that ran when Ray ended processes for want of memory."""
+        """Take back what ran when Ray ended processes for want of memory."""
         interrupted, self.running = self.running, {}
-        for training in interrupted.values():
-            self._ended(training)
+        for work in interrupted.values():
+            self._ended(work, begun=True)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a training is."""
@@ -119,34 +128,38 @@ class _FeedSearcher(Searcher):
             self.current[1].epoch(self.running[trial_id].key, result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Hand the cell back, or try a training again whose process died.
+        """Hand the cell back, or try again what was at work in a process that died.
 
         Tune's own retries are not used: it takes a process that dies between two trainings for two failures.
         """
-        training = self.running.pop(trial_id, None)
-        if training is None:  # Tune comes back to a trial whose first completion went wrong
+        work = self.running.pop(trial_id, None)
+        if work is None:  # Tune comes back to a trial whose first completion went wrong
             return
         try:
             if result and "trouble" in result:
                 raise CannotGoOn(result["trouble"])
-            self._ended(training)
+            self._ended(work, begun=trial_id in self.begun)
         except Exception as error:  # as above
             self.trouble = self.trouble or error
 
-    def _ended(self, training: Training) -> None:
-        cell = self.run.read_cell(training.key)
+    def _ended(self, work: Training | Job, begun: bool) -> None:
+        cell = self.run.read_cell(work.key)
+        if cell is None and not begun and self.idle_deaths[work.key] < self.at_a_time:
+            self.idle_deaths[work.key] += 1  # it was given to a process that had died while it was idle
+            self.again.append(work)
+            return
         if cell is None:
-            self.deaths[training.key] += 1
-            if self.deaths[training.key] <= DEATHS_ALLOWED:
-                self.again.append(training)
+            self.deaths[work.key] += 1
+            if self.deaths[work.key] <= DEATHS_ALLOWED:
+                self.again.append(work)
                 return
             error = f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, or a node was lost)"
-            cell = failed_cell(training, {"reason": "process", "error": error})
-            self.run.write_cell(training.key, cell)
+            cell = failed_cell(work.described(), {"reason": "process", "error": error})
+            self.run.write_cell(work.key, cell)
         if self.current is not None:
             feed, progress = self.current
-            feed.done(training, cell)
-            progress.done(training.key, cell)
+            feed.done(work, cell)
+            progress.done(work.key, cell)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshots nothing: what is done is in cells and optuna.db."""
@@ -161,7 +174,7 @@ class _FeedSearcher(Searcher):
 
 
 class _Watch(tune.Callback):
-    """Between two steps of Tune: ends the run for what went wrong outside of any training."""
+    """Between two steps of Tune: ends the run for what went wrong outside of any work."""
 
     def __init__(self, searcher: _FeedSearcher, nodes: NodeWatch) -> None:
         self.searcher, self.nodes = searcher, nodes
@@ -176,6 +189,37 @@ class _Watch(tune.Callback):
             raise self.searcher.trouble
         self.nodes.look()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """Note that its process is there."""
+        self.searcher.begun.add(trial.trial_id)
+
+
+class _Kept(tune_controller._ObjectCache):
+    """Keeps every idle process until there is nothing more to do.
+
+    Tune's own keeps one while it does not know what comes next, so that all others would start anew with each stage.
+    """
+
+    def cache_object(self, key: Any, obj: Any) -> bool:  # noqa: ANN401
+        """Keep it."""
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+        """Give up none, or at the end all."""
+        return super().flush_cached_objects(force_all=True) if force_all else iter(())
+
+
+@contextlib.contextmanager
+def _processes_kept() -> Iterator[None]:
+    """Let Tune keep what is idle by way of `_Kept`."""
+    before, tune_controller._ObjectCache = tune_controller._ObjectCache, _Kept
+    try:
+        yield
+    finally:
+        tune_controller._ObjectCache = before
+
 
 def run_pool(
     feeds: Iterator[tuple[Feed, StageProgress]],
@@ -184,15 +228,15 @@ def run_pool(
     run: RunDirectory,
     source: "ray.ObjectRef[Source]",
 ) -> None:
-    """Train whatever the feeds give, one after the other, in the same processes.
+    """Do whatever the feeds give, one feed after the other, in the same processes.
 
-    A training whose process dies is tried again, twice at most; where Ray ended processes for want of memory, what ran
-    is tried again one at a time before the others go on.
+    Work whose process dies is tried again, twice at most; where Ray ended processes for want of memory, what ran is
+    tried again one at a time before the others go on.
 
     Args:
-        feeds: what to train, and what shows it.
+        feeds: what to do, and what shows it. If trainings are to have several workers, all of it are trainings.
         config: the study.
-        resources: what one training may use.
+        resources: what one training or job may use.
         run: where cells go.
         source: the data set in Ray's object store, one copy per node.
     """
@@ -209,9 +253,9 @@ def run_pool(
             _trial, config=config, resources=resources, run_path=str(run.path), source=[source], post=[post]
         )
         while searcher.current is not None or searcher.again:
-            at_a_time = 1 if searcher.alone else concurrency(resources)
+            searcher.at_a_time = 1 if searcher.alone else concurrency(resources)
             try:
-                _tune(searcher, tune.with_resources(trainable, amounts), at_a_time, resources, run)
+                _tune(searcher, tune.with_resources(trainable, amounts), resources, run)
             except RuntimeError as error:  # Tune's own, for what no trial of it expects
                 if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
                     raise
@@ -221,14 +265,14 @@ def run_pool(
                 searcher.alone = False
 
 
-def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Resources, run: RunDirectory) -> None:  # noqa: ANN401
-    """Let Ray Tune train what the searcher gives."""
+def _tune(searcher: _FeedSearcher, trainable: Any, resources: Resources, run: RunDirectory) -> None:  # noqa: ANN401
+    """Let Ray Tune do what the searcher gives."""
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
-            max_concurrent_trials=at_a_time,
+            max_concurrent_trials=searcher.at_a_time,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -243,7 +287,8 @@ def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Re
         ),
     )
     try:
-        tuner.fit()
+        with _processes_kept():
+            tuner.fit()
     except CannotGoOn:
         raise
     except Exception:
@@ -254,8 +299,12 @@ def _tune(searcher: _FeedSearcher, trainable: Any, at_a_time: int, resources: Re
 
 
 def _trial_name(trial: Any) -> str:  # noqa: ANN401
-    key = Training.from_dict(trial.config["training"]).key
+    key = _work(trial.config).key
     return f"{key.stage}~{key.name}"
+
+
+def _work(values: Mapping[str, Any]) -> Training | Job:
+    return Training.from_dict(values["training"]) if "training" in values else values["job"]
 
 
 def _trial(
@@ -267,12 +316,11 @@ def _trial(
     source: list[Any],
     post: "list[ActorHandle[Any] | None]",
 ) -> None:
-    """Run one training in a Tune process and report that it is done.
+    """Do one piece of work in a Tune process and report that it is done.
 
     `source` is a reference in a list: so it is handed on as it is, and the data are read in place, not copied. `post`
     is where to leave a training for several ranks, or None.
     """
-    training = Training.from_dict(values["training"])
     run = RunDirectory(Path(run_path))
     last = time.monotonic()
 
@@ -284,14 +332,14 @@ def _trial(
 
     trouble = {}
     try:
-        _make_cell(training, config, resources, run, source[0], post[0], report)
+        _make_cell(_work(values), config, resources, run, source[0], post[0], report)
     except CannotGoOn as error:
         trouble = {"trouble": str(error)}
     tune.report({"done": 1, **trouble})
 
 
 def _make_cell(
-    training: Training,
+    work: Training | Job,
     config: StudyConfig,
     resources: Resources,
     run: RunDirectory,
@@ -299,18 +347,20 @@ def _make_cell(
     post: "ActorHandle[Any] | None",
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Train, in this process or in several; what the machinery around a training raises is a cell too."""
+    """Work in this process, or let several train; what the machinery around it raises is a cell too."""
+    timeout, device = resources.trial_timeout, "cuda" if resources.gpus_per_trial else "cpu"
     try:
-        if post is not None:
-            train_ranks(training, run, post)
+        if isinstance(work, Job):
+            do_job(work, config, ray.get(source), run, device=device, timeout=timeout)
+        elif post is not None:
+            train_ranks(work, run, post)
         else:
-            data, device = ray.get(source), "cuda" if resources.gpus_per_trial else "cpu"
-            run_training(training, config, data, run, timeout=resources.trial_timeout, report=report, device=device)
+            run_training(work, config, ray.get(source), run, timeout=timeout, report=report, device=device)
     except CannotGoOn:
         raise
     except Exception as error:
-        if run.read_cell(training.key) is None:
-            run.write_cell(training.key, failed_cell(training, failed_by(error)))
+        if run.read_cell(work.key) is None:
+            run.write_cell(work.key, failed_cell(work.described(), failed_by(error)))
 
 
 @contextlib.contextmanager

@@ -229,7 +229,7 @@ class _Post:
             return self.waiting.appendleft(training)
         died = {"reason": "process", "error": f"its ranks died {self.deaths[training.key]} times, at last: {words}"}
         try:
-            self.run.write_cell(training.key, told[0] if own else failed_cell(training, died))
+            self.run.write_cell(training.key, told[0] if own else failed_cell(training.described(), died))
         except CannotGoOn as error:
             return self._answer(training, str(error))
         self.run.checkpoint(training.key).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
+from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file
 from study.options import Parser
 from study.run import VERSION, Key, RunDirectory, read_json, write_json
@@ -240,4 +241,4 @@ def _print_claims(content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -17,15 +17,13 @@ from study.cost import cost_key, measure_cost
 from study.data.types import Source
 from study.ledger import evaluation_keys
 from study.measure import evaluate_model
-from study.nodes import concurrency
 from study.pool import Feed, ListFeed, run_pool
 from study.progress import StageProgress, totals_by_loss
-from study.remote import run_remote
 from study.run import RunDirectory
 from study.search import SearchFeed
 from study.tasks import get_task
 from study.trial import Training, splits
-from study.work import Job
+from study.work import Job, JobFeed
 
 
 @dataclass
@@ -76,7 +74,7 @@ def trainings(context: Context) -> Generator[tuple[Feed, StageProgress], None, N
     """Give one stage of training after the other; each is made when the one before it is done.
 
     Search every (method, loss, replicate) at the same pace, score the best trials again, retrain the arms with fresh
-    seeds, map the margin. All stages share the pool's processes.
+    seeds, map the margin.
     """
     config, run, recipe = context.config, context.run, context.recipe
     num_classes = len(splits(config, context.source, 0, final=True).classes)
@@ -112,28 +110,30 @@ def _listed(context: Context, name: str, trainings: list[Training]) -> Iterator[
             yield ListFeed(trainings), progress
 
 
-def train(context: Context) -> None:
-    """Search, confirm and sweep: whatever is missing."""
-    with closing(trainings(context)) as feeds:
-        run_pool(feeds, context.config, context.resources, context.run, context.reference)
-
-
-def evaluate(context: Context) -> None:
-    """Measure and attack every confirmed model."""
+def measurements(context: Context) -> Generator[tuple[Feed, StageProgress], None, None]:
+    """Give one stage after the other of what is measured on retrained models, each when the one before it is done."""
     config, run = context.config, context.run
-    _work(context, "cost", [Job(cost_key(config), measure_cost, limited=True)])
-    _work(context, "evaluate", [Job(key, evaluate_model) for key in evaluation_keys(config, run)])
-    _work(context, "attack", attack_jobs(config, run, context.source))
+    yield from _jobs(context, "cost", [Job(cost_key(config), measure_cost, limited=True)])
+    yield from _jobs(context, "evaluate", [Job(key, evaluate_model) for key in evaluation_keys(config, run)])
+    yield from _jobs(context, "attack", attack_jobs(config, run, context.source))
 
 
-def _work(context: Context, name: str, jobs: list[Job]) -> None:
-    """Do what is missing."""
+def _jobs(context: Context, name: str, jobs: list[Job]) -> Iterator[tuple[Feed, StageProgress]]:
     missing = [job for job in jobs if context.run.read_cell(job.key) is None]
-    if not missing:
-        return
-    totals, room = totals_by_loss(job.key for job in missing), concurrency(context.resources)
-    with stage(context, name), _progress(context, name, totals, {}) as progress:
-        run_remote(missing, context.config, context.resources, context.run, context.reference, progress, room)
+    if missing:
+        totals = totals_by_loss(job.key for job in missing)
+        with stage(context, name), _progress(context, name, totals, {}) as progress:
+            yield JobFeed(missing), progress
+
+
+def _everything(context: Context) -> Generator[tuple[Feed, StageProgress], None, None]:
+    yield from trainings(context)
+    yield from measurements(context)
+
+
+def _do(context: Context, feeds: Generator[tuple[Feed, StageProgress], None, None], resources: Resources) -> None:
+    with closing(feeds):  # its stage hears of an interruption at once
+        run_pool(feeds, context.config, resources, context.run, context.reference)
 
 
 def place_data(context: Context) -> None:
@@ -146,11 +146,15 @@ def place_data(context: Context) -> None:
 def run_all(context: Context) -> None:
     """Search, confirm and evaluate: whatever is missing."""
     place_data(context)
-    train(context)
-    evaluate(context)
+    resources, single = context.resources, context.resources.per_worker()
+    if resources == single:
+        _do(context, _everything(context), resources)
+    else:
+        _do(context, trainings(context), resources)
+        _do(context, measurements(context), single)
 
 
 def evaluate_only(context: Context) -> None:
     """Measure and attack what was confirmed: whatever is missing."""
     place_data(context)
-    evaluate(context)
+    _do(context, measurements(context), context.resources)

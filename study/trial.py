@@ -50,8 +50,8 @@ class Training:
         return {**asdict(self), "key": asdict(self.key)}
 
     def described(self) -> dict[str, Any]:
-        """Return what its cell says of it."""
-        return {name: value for name, value in self.to_dict().items() if name != "key"}
+        """Return what its cell says of it, whatever comes of it."""
+        return {"training": {name: value for name, value in self.to_dict().items() if name != "key"}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Training":
@@ -314,7 +314,7 @@ def run_training(
     checkpoint = run.checkpoint(training.key)
     splits_of(training.key, config, source)  # cut before the clock starts: the first in a process takes a while
     started = time.perf_counter()
-    described = {"training": training.described()}
+    described = training.described()
     with Watchdog(run, training.key, timeout, described):
         try:
             cell = train(training, config, source, checkpoint=checkpoint, timeout=timeout, report=report, **place)
@@ -352,9 +352,9 @@ def failed_by(error: BaseException) -> dict[str, Any]:
     }
 
 
-def failed_cell(training: Training, failure: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cell of a training that could not write one itself: `failure` has the reason and the error."""
-    return {"state": "failed", "seconds": float("nan"), **failure, "training": training.described()}
+def failed_cell(described: Mapping[str, Any], failure: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cell of what could not write one itself: `failure` has the reason and the error."""
+    return {"state": "failed", "seconds": float("nan"), **failure, **described}
 
 
 def save_weights(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file
 from study.options import Request, parse
 
@@ -278,4 +279,4 @@ class _interruptible:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

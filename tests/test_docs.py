@@ -270,7 +270,7 @@ def test_every_exit_code_and_reason_of_failure_is_explained():
     assert {"0", "1", "2", "130"} <= set(cells(page))
     reasons = {"diverged", "timeout", "process", "error", "input"}
     assert {f"`{reason}`" for reason in reasons} <= set(cells(page))
-    sources = "".join((ROOT / "study" / f"{module}.py").read_text() for module in ("trial", "pool", "remote"))
+    sources = "".join((ROOT / "study" / f"{module}.py").read_text() for module in ("trial", "pool"))
     assert set(re.findall(r'"reason": "(\w+)"', sources)) == reasons
 
 

@@ -12,7 +12,7 @@ ROOMS = ("hem", "search_spaces", "study", "dashboards")
 HOUSE = {"study", "hem", "search_spaces", "dashboards", "tests", "benchmarks", "examples"}
 
 # Modules of `study` that may use Ray, and those that may make the page. All others may not.
-ON_RAY = ("tune", "stages", "pool", "nodes", "remote", "cluster", "ranks", "rank_group", "rank")
+ON_RAY = ("tune", "stages", "pool", "nodes", "cluster", "ranks", "rank_group", "rank")
 RAY = {f"study.{module}" for module in ON_RAY}
 PAGE = {"study.tune", "study.report"}
 
@@ -78,7 +78,6 @@ def test_the_inner_rooms_of_study_do_not_know_its_stages(room):
         "stages",
         "pool",
         "nodes",
-        "remote",
         "cluster",
         "trial",
         "search",

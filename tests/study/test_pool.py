@@ -122,6 +122,14 @@ def cluster(tmp_path_factory):
     ray.shutdown()
 
 
+@pytest.fixture
+def processes(cluster):
+    """Where the processes of a test are noted."""
+    path = Path(os.environ["HEM_STUDY_TEST_MARK"] + "-processes")
+    path.unlink(missing_ok=True)
+    return path
+
+
 def trainings(*losses, **parameters):
     return [
         Training(Key("confirm", "plain", loss, "default", 0, n), RECIPE, parameters, 3, keep_weights=True)
@@ -188,6 +196,103 @@ def test_what_raises_or_dies_is_a_failed_cell_and_the_others_go_on(cluster, tmp_
     assert "failed: ArithmeticError" in capsys.readouterr().out
 
 
+class Meets(Notes):
+    """Notes which process it is in, and waits there until a second one has."""
+
+    def __init__(self, class_counts):
+        super().__init__(class_counts)
+        while len(set(Path(os.environ["HEM_STUDY_TEST_MARK"] + "-processes").read_text().split())) < 2:
+            time.sleep(0.01)
+
+
+def note(key, config, source, run, device):
+    """Note which process a job is in, as the loss does for trainings."""
+    Notes(())
+    return {"state": "complete", "images": len(source.train), "device": device}
+
+
+def meet(key, config, source, run, device):
+    Meets(())
+    return {"state": "complete"}
+
+
+def kill_others(key, config, source, run, device):
+    """Kill the other process that was noted; it is idle."""
+    for noted in set(Path(os.environ["HEM_STUDY_TEST_MARK"] + "-processes").read_text().split()) - {str(os.getpid())}:
+        psutil.Process(int(noted)).kill()
+    return {"state": "complete"}
+
+
+def dies(key, config, source, run, device):
+    """End the process, whenever it is tried."""
+    os._exit(1)
+
+
+def raises(key, config, source, run, device):
+    raise ArithmeticError("no such number")
+
+
+def test_trainings_and_jobs_have_the_same_processes(cluster, processes, tmp_path):
+    """A process that is idle for a stage, as one is where jobs wait for each other, does the next stage's work."""
+    from study.pool import ListFeed, run_pool
+    from study.progress import StageProgress
+    from study.work import Job, JobFeed
+
+    run, loss = RunDirectory(tmp_path), f"{HERE}:Meets"
+    keys = [Key("evaluate", "plain", "ce", "tuned", 0, number) for number in range(6)]
+    one_by_one = [Job(key, note, after=tuple(keys[:n])) for n, key in enumerate(keys[:4])]
+    at_once = [Job(key, meet) for key in keys[4:]]
+    feeds = (ListFeed(trainings(loss, loss)), JobFeed(one_by_one), JobFeed(one_by_one), JobFeed(at_once))
+    shown = ((feed, StageProgress("", {loss: 2, "ce": 4})) for feed in feeds)
+    run_pool(shown, config(losses=(loss, "ce"), replicates=1, trials=2), Resources(), run, cluster.put(digits()))
+    noted = processes.read_text().split()
+    assert len(noted) == 8, "what is done is not done again"
+    assert len(set(noted)) == len(set(noted[:2])) == len(set(noted[6:])) == 2
+    assert [run.read_cell(key)["images"] for key in keys[:4]] == [1797] * 4
+    assert [run.read_cell(key)["device"] for key in keys[:4]] == ["cpu"] * 4
+
+
+def test_a_process_that_dies_while_it_is_idle_costs_no_work_a_try(cluster, processes, tmp_path, monkeypatch):
+    from study import pool
+    from study.progress import StageProgress
+    from study.work import Job, JobFeed
+
+    monkeypatch.setattr(pool, "DEATHS_ALLOWED", 0)
+    run, keys = RunDirectory(tmp_path), [Key("evaluate", "plain", "ce", "tuned", 0, number) for number in range(6)]
+    stages = zip((meet, kill_others, note), (keys[:2], keys[2:3], keys[3:]), strict=True)
+    feeds = [JobFeed(Job(key, work) for key in some) for work, some in stages]
+    shown = ((feed, StageProgress("", {"ce": len(feed.waiting)})) for feed in feeds)
+    study = config(losses=("ce",), replicates=1, trials=2)
+    pool.run_pool(shown, study, Resources(), run, cluster.put(digits()))
+    assert [run.read_cell(key)["state"] for key in keys] == ["complete"] * 6
+    assert len(set(processes.read_text().split())) in (2, 3), "another one need not be up before all is done"
+
+
+def test_a_job_that_raises_or_whose_process_dies_is_a_failed_cell_that_can_be_tabled(cluster, tmp_path):
+    from study import tables
+    from study.pool import run_pool
+    from study.progress import StageProgress
+    from study.shape import cell_shape, mismatch
+    from study.work import Job, JobFeed
+
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2)
+    keys = [Key(stage, "plain", "ce", "", 0, 0) for stage in ("cost", "evaluate", "attack")]
+    jobs = [
+        Job(key, work, after=tuple(keys[:n]))
+        for n, (key, work) in enumerate(zip(keys, (dies, raises, note), strict=True))
+    ]
+    run_pool(iter([(JobFeed(jobs), StageProgress("", {"ce": 3}))]), study, Resources(), run, cluster.put(digits()))
+    died, raised, done = (run.read_cell(key) for key in keys)
+    assert (died["state"], died["reason"]) == ("failed", "process")
+    assert died["error"].startswith("its process died 3 times")
+    assert (raised["state"], raised["error"]) == ("failed", "ArithmeticError: no such number")
+    assert "in raises" in raised["traceback"]
+    assert done["state"] == "complete", "what waits for others does not wait for their success"
+    for key, cell in zip(keys[:2], (died, raised), strict=True):
+        assert not mismatch(cell, cell_shape(key.stage, "failed"), "cell")
+    assert len(tables.build(study, run, {})["timing"]) == 2
+
+
 def test_what_hangs_is_ended_after_the_time_limit(cluster, tmp_path):
     run, _ = train(cluster, tmp_path / "run", trainings(f"{HERE}:Hangs"), trial_timeout=0.5)
     ((_, cell),) = run.cells("confirm")
@@ -202,7 +307,7 @@ def test_the_cpus_of_ranks_that_hang_come_back(cluster, tmp_path):
     assert all_cpus_come_back(cluster)
 
 
-def test_ranks_train_one_training_after_another_and_others_follow_those_that_die(cluster, tmp_path):
+def test_ranks_train_one_training_after_another_and_others_follow_those_that_die(cluster, processes, tmp_path):
     mark = os.environ["HEM_STUDY_TEST_MARK"]
     losses = ("Notes", "Notes", "RankDies", "Raises", "Notes")
     work = trainings(*(f"{HERE}:{loss}" for loss in losses))
@@ -213,8 +318,7 @@ def test_ranks_train_one_training_after_another_and_others_follow_those_that_die
     assert cells[3]["reason"] == "error"
     assert cells[3]["error"] == "ArithmeticError: no such number"
     assert "in forward" in cells[3]["traceback"]
-    with open(mark + "-processes") as file:
-        noted = file.read().split()
+    noted = processes.read_text().split()
     assert set(noted[:2]) == set(noted[2:4]), "one training after another in the same processes"
     assert not set(noted[:2]) & set(noted[4:])
     assert all_cpus_come_back(cluster)
@@ -233,9 +337,7 @@ def test_when_what_watches_over_the_ranks_dies_the_study_ends_and_can_go_on(clus
     assert all_cpus_come_back(cluster)
 
 
-def test_several_groups_train_at_once(cluster, tmp_path):
-    processes = Path(os.environ["HEM_STUDY_TEST_MARK"] + "-processes")
-    processes.unlink(missing_ok=True)
+def test_several_groups_train_at_once(cluster, processes, tmp_path):
     resources = {"workers_per_trial": 2, "cpus_per_worker": 0.5}
     run, _ = train(cluster, tmp_path / "run", trainings(*[f"{HERE}:Notes"] * 4), **resources)
     assert [cell["state"] for _, cell in run.cells("confirm")] == ["complete"] * 4
@@ -378,14 +480,30 @@ def test_a_process_that_dies_is_counted_by_training_and_not_by_tune(tmp_path):
 
     run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
     searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
-    for name in ("a", "b", "c"):
+    searcher.at_a_time = 2
+    for name in ("a", "b", "c", "d", "e"):
         assert searcher.suggest(name)["training"]["key"]["loss"] == "ce"
         assert shown.finished == []
+        if name not in ("a", "d"):  # those were given to processes that had died while they were idle
+            searcher.begun.add(name)
         searcher.on_trial_complete(name, error=True)
         searcher.on_trial_complete(name, error=True)  # Tune may say it twice
     assert shown.finished == [(0, "failed")]
     assert "died 3 times" in run.read_cell(work[0].key)["error"]
-    assert searcher.suggest("d") == Searcher.FINISHED
+    assert searcher.suggest("f") == Searcher.FINISHED
+
+
+def test_no_more_processes_can_have_died_while_idle_than_there_are(tmp_path):
+    from study.pool import ListFeed, _FeedSearcher
+
+    run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
+    searcher.at_a_time = 2
+    for name in "abcde":
+        assert shown.finished == []
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, error=True)
+    assert shown.finished == [(0, "failed")]
 
 
 def test_a_run_of_tune_that_ray_ended_for_want_of_memory_is_followed_by_another(cluster, tmp_path, monkeypatch):
@@ -395,12 +513,12 @@ def test_a_run_of_tune_that_ray_ended_for_want_of_memory_is_followed_by_another(
 
     whole, at_a_time = pool._tune, []
 
-    def ended_once(searcher, trainable, many, *rest):
-        at_a_time.append(many)
+    def ended_once(searcher, *rest):
+        at_a_time.append(searcher.at_a_time)
         if len(at_a_time) == 1:
             assert searcher.suggest("evicted") is not None
             raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("1 worker(s) were killed")
-        whole(searcher, trainable, many, *rest)
+        whole(searcher, *rest)
 
     monkeypatch.setattr(pool, "_tune", ended_once)
     run, _ = train(cluster, tmp_path / "run", trainings("ce", "hem"))

@@ -6,6 +6,7 @@ import pytest
 
 from study.config import Resources
 from study.errors import CannotGoOn
+from study.pool import _Kept
 from study.rank_group import NOT_NEEDED, RankTrainer, _FixedSize
 from study.ranks import _Post, _words
 from study.run import Key, RunDirectory
@@ -217,8 +218,8 @@ def test_a_group_has_the_callbacks_of_ray_train_but_for_two(tmp_path):
     assert [type(callback).__name__ for callback in ours] == [name for name in names if name not in NOT_NEEDED]
 
 
-@pytest.mark.parametrize("ours", [RankTrainer, _FixedSize])
-def test_what_is_overridden_still_has_its_name_in_ray_train(ours):
+@pytest.mark.parametrize("ours", [RankTrainer, _FixedSize, _Kept])
+def test_what_is_overridden_still_has_its_name_in_ray(ours):
     names = {name for name, value in vars(ours).items() if callable(value)}
     assert names
     assert names <= set(dir(ours.__base__))

@@ -13,6 +13,8 @@ def prepare(verbose: bool) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "60",
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "20",  # so long a process may take to be ready for what is next
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a path on the command line is meant from where the command is given
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

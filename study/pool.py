@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from study.config import DRIVER_CPU, Resources, StudyConfig
 from study.data.types import Source
-from study.errors import CannotGoOn
+from study.errors import CannotGoOn, InputError
 from study.nodes import NodeWatch, concurrency
 from study.progress import StageProgress
 from study.ranks import rank_groups, train_ranks
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 REPORT_SECONDS = 2.0
+IDLE_DEATHS_ALLOWED = 8
+"""So often work may be given to a process that is not there any more: as idle ones of a lost node are not."""
 
 
 class Feed(Protocol):
@@ -70,9 +72,12 @@ class ListFeed:
 class _FeedSearcher(Searcher):
     """Ray Tune's view of feeds that follow one another."""
 
-    def __init__(self, feeds: Iterator[tuple[Feed, StageProgress]], run: RunDirectory) -> None:
+    def __init__(
+        self, feeds: Iterator[tuple[Feed, StageProgress]], run: RunDirectory, places: Callable[[], int]
+    ) -> None:
         super().__init__(metric="done", mode="max")
-        self.feeds, self.run = feeds, run
+        self.feeds, self.run, self.places = feeds, run, places
+        self.at_a_time = 1
         self.running: dict[str, Training | Job] = {}
         self.current = self._next_feed()
         self.trouble: Exception | None = None
@@ -81,9 +86,12 @@ class _FeedSearcher(Searcher):
         self.begun: set[str] = set()
         """Tune's trials whose process was there when they were given to it."""
         self.idle_deaths: Counter[Key] = Counter()
-        self.at_a_time = 0
         self.alone = False
         """Whether only what is tried again is given now, one at a time."""
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Say that this keeps to a limit itself: it changes with the cluster, and Tune's does not."""
+        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give Tune the next work; the next feed begins when all of this one's is done."""
@@ -94,6 +102,8 @@ class _FeedSearcher(Searcher):
             return None
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self.running) >= (1 if self.alone else self.at_a_time):
+            return None
         if self.again:
             return self._start(trial_id, self.again.pop(0))
         if self.alone:
@@ -108,6 +118,8 @@ class _FeedSearcher(Searcher):
         return Searcher.FINISHED
 
     def _next_feed(self) -> tuple[Feed, StageProgress] | None:
+        with contextlib.suppress(InputError):  # there is no room at all just now: `_Watch` waits for it
+            self.at_a_time = self.places()
         return next((one for one in self.feeds if not one[0].finished()), None)
 
     def _start(self, trial_id: str, work: Training | Job) -> dict[str, Any]:
@@ -119,8 +131,8 @@ class _FeedSearcher(Searcher):
     def evicted(self) -> None:
         """Take back what ran when Ray ended processes for want of memory."""
         interrupted, self.running = self.running, {}
-        for work in interrupted.values():
-            self._ended(work, begun=True)
+        for trial_id, work in interrupted.items():
+            self._ended(trial_id, work)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show how far a training is."""
@@ -138,14 +150,18 @@ class _FeedSearcher(Searcher):
         try:
             if result and "trouble" in result:
                 raise CannotGoOn(result["trouble"])
-            self._ended(work, begun=trial_id in self.begun)
+            self._ended(trial_id, work, finished=bool(result) and not error)
         except Exception as error:  # as above
             self.trouble = self.trouble or error
 
-    def _ended(self, work: Training | Job, begun: bool) -> None:
-        cell = self.run.read_cell(work.key)
-        if cell is None and not begun and self.idle_deaths[work.key] < self.at_a_time:
-            self.idle_deaths[work.key] += 1  # it was given to a process that had died while it was idle
+    def _ended(self, trial_id: str, work: Training | Job, finished: bool = False) -> None:
+        begun = trial_id in self.begun
+        self.begun.discard(trial_id)
+        cell = self.run.awaited_cell(work.key) if finished else self.run.read_cell(work.key)
+        if cell is None and finished:
+            raise CannotGoOn(f"{work.key} is done, but not seen here: do all nodes write to the same {self.run.path}?")
+        if cell is None and not begun and self.idle_deaths[work.key] < min(self.at_a_time, IDLE_DEATHS_ALLOWED):
+            self.idle_deaths[work.key] += 1
             self.again.append(work)
             return
         if cell is None:
@@ -174,7 +190,7 @@ class _FeedSearcher(Searcher):
 
 
 class _Watch(tune.Callback):
-    """Between two steps of Tune: ends the run for what went wrong outside of any work."""
+    """Between two steps of Tune: what the searcher does not hear from Tune, and what ends the run."""
 
     def __init__(self, searcher: _FeedSearcher, nodes: NodeWatch) -> None:
         self.searcher, self.nodes = searcher, nodes
@@ -187,6 +203,9 @@ class _Watch(tune.Callback):
         """Raise what the searcher could not, and look at the nodes."""
         if self.searcher.trouble is not None:
             raise self.searcher.trouble
+        for trial in trials:  # Tune says nothing of work that it could not give to an idle process
+            if trial.trial_id in self.searcher.running and trial.status == trial.ERROR:
+                self.searcher.on_trial_complete(trial.trial_id, error=True)
         self.nodes.look()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
@@ -240,20 +259,18 @@ def run_pool(
         run: where cells go.
         source: the data set in Ray's object store, one copy per node.
     """
-    searcher = _FeedSearcher(feeds, run)
     several = resources.workers_per_trial > 1
+    fixed = concurrency(resources)
+    searcher = _FeedSearcher(feeds, run, lambda: fixed if several else concurrency(resources))
     amounts = {"CPU": DRIVER_CPU} if several else {k: v for k, v in resources.per_training.items() if v}
     if searcher.current is None:
         return
-    groups = (
-        rank_groups(config, source, run, resources, concurrency(resources)) if several else contextlib.nullcontext()
-    )
+    groups = rank_groups(config, source, run, resources, fixed) if several else contextlib.nullcontext()
     with _quiet(resources.verbose), groups as post:
         trainable = tune.with_parameters(
             _trial, config=config, resources=resources, run_path=str(run.path), source=[source], post=[post]
         )
         while searcher.current is not None or searcher.again:
-            searcher.at_a_time = 1 if searcher.alone else concurrency(resources)
             try:
                 _tune(searcher, tune.with_resources(trainable, amounts), resources, run)
             except RuntimeError as error:  # Tune's own, for what no trial of it expects

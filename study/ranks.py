@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     from study.data.types import Source
 
-SEEN_SECONDS = 60.0
-"""A shared file system shows another node's new file within this time."""
 CLOSE_SECONDS = 20.0
 """So long is waited for the ranks to end that have nothing more to do."""
 ORPHAN_SECONDS = 2.0
@@ -58,11 +55,9 @@ def train_ranks(training: Training, run: RunDirectory, post: "ActorHandle[Any]")
         trouble = ray.get(post.train.remote(training.to_dict()))
     except ray.exceptions.RayActorError as error:
         raise CannotGoOn(f"the process that gives trainings to ranks has died: {error}") from error
-    until = time.monotonic() + SEEN_SECONDS
-    while (cell := run.read_cell(training.key)) is None:
-        if trouble or time.monotonic() > until:
-            raise CannotGoOn(trouble or f"{training.key}: the ranks ended without a cell")
-        time.sleep(0.5)
+    cell = run.read_cell(training.key) if trouble else run.awaited_cell(training.key)
+    if cell is None:
+        raise CannotGoOn(trouble or f"{training.key}: the ranks ended without a cell")
     return cell
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,8 @@ from study.errors import CannotGoOn, InputError
 from study.shape import STUDY, cell_shape, mismatch
 
 VERSION = 1
+SEEN_SECONDS = 60.0
+"""A shared file system shows another node's new file within this time."""
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
 BEST = "best"
 """Name of the weights that a trained defence keeps beside the last: of the epoch that was best on validation images
@@ -157,6 +160,13 @@ class RunDirectory:
     def read_cell(self, key: Key) -> dict[str, Any] | None:
         """Return a cell, or None if its work is not done."""
         return _read(self.cell(key))
+
+    def awaited_cell(self, key: Key, seconds: float = SEEN_SECONDS) -> dict[str, Any] | None:
+        """Return a cell that another node has written, once it is seen here; None: not within so many seconds."""
+        until = time.monotonic() + seconds
+        while (cell := self.read_cell(key)) is None and time.monotonic() < until:
+            time.sleep(0.5)
+        return cell
 
     def cells(self, stage: str) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield the finished cells of a stage, in the order of their names."""

@@ -22,6 +22,7 @@ from study.trial import Training
 
 FEWEST_TRIALS = 4
 SLOWER_ALLOWED = 1.6
+ENOUGH_MEASURED = 2
 EPOCHS_BEFORE_MEASURE = 1
 
 
@@ -164,6 +165,8 @@ class SearchFeed:
 
     def next(self) -> Training | None:
         """Return the next trial of the search that has been given least, or None to wait."""
+        if not self.decided and self._all_fed() and not any(search.numbers for search in self.searches):
+            self._measure_finished()
         waiting = [(search, slot) for search in self.searches if (slot := self._open_slot(search)) is not None]
         if not waiting:
             return None
@@ -185,6 +188,11 @@ class SearchFeed:
         search.finished.add(key.number)
         if not self.decided:
             self._measure(cell)
+            if len(self.measured) >= ENOUGH_MEASURED or self._all_fed():
+                self._decide()
+
+    def _all_fed(self) -> bool:
+        return all(self._open_slot(search) is None for search in self.searches)
 
     def _limit(self) -> int:
         return self.trials if self.decided else min(self.trials, FEWEST_TRIALS)
@@ -196,14 +204,21 @@ class SearchFeed:
         return None
 
     def _measure(self, cell: Mapping[str, Any]) -> None:
-        """Fix the number of trials once two trainings were timed: the same for every loss."""
+        """Take the time of a training."""
         if cell["state"] == "complete":
             seconds = [epoch["seconds"] for epoch in cell["epochs"]][EPOCHS_BEFORE_MEASURE:]
             if seconds:
                 self.measured.append(median(seconds) * self.config.epochs)
-        all_fed = all(self._open_slot(search) is None for search in self.searches)
-        if len(self.measured) < 2 and not all_fed:
-            return
+
+    def _measure_finished(self) -> None:
+        """Decide by trainings that were done before the study was interrupted, and had not decided."""
+        for search in self.searches:
+            for slot in search.finished:
+                self._measure(self.run.read_cell(search.key(slot)) or {"state": "lost"})
+        self._decide()
+
+    def _decide(self) -> None:
+        """Fix the number of trials: the same for every loss."""
         planned = self.config.planned_seconds or 0.0
         took = min(self.measured, default=planned)
         reason = ""

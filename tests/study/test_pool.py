@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 
+from study import run as run_module
 from study.config import DRIVER_CPU, Resources
 from study.data.embedded import digits
 from study.environment import prepare
@@ -208,7 +209,7 @@ class Meets(Notes):
 def note(key, config, source, run, device):
     """Note which process a job is in, as the loss does for trainings."""
     Notes(())
-    return {"state": "complete", "images": len(source.train), "device": device}
+    return {"state": "complete", "images": len(source.train), "device": device, "here": os.getcwd()}
 
 
 def meet(key, config, source, run, device):
@@ -250,6 +251,7 @@ def test_trainings_and_jobs_have_the_same_processes(cluster, processes, tmp_path
     assert len(set(noted)) == len(set(noted[:2])) == len(set(noted[6:])) == 2
     assert [run.read_cell(key)["images"] for key in keys[:4]] == [1797] * 4
     assert [run.read_cell(key)["device"] for key in keys[:4]] == ["cpu"] * 4
+    assert run.read_cell(keys[0])["here"] == os.getcwd(), "a path of the command line is meant from here"
 
 
 def test_a_process_that_dies_while_it_is_idle_costs_no_work_a_try(cluster, processes, tmp_path, monkeypatch):
@@ -456,9 +458,10 @@ def test_what_ran_when_memory_was_exhausted_is_tried_again_alone_and_given_up_af
     from study.pool import ListFeed, Searcher, _FeedSearcher
 
     run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce", "hem", "mm")
-    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run, lambda: 2)
     given = [searcher.suggest(name)["training"]["key"]["loss"] for name in ("a", "b")]
     assert given == ["ce", "hem"]
+    searcher.begun.update(("a", "b"))
     searcher.evicted()
     searcher.alone = True
     assert searcher.suggest("c")["training"]["key"]["loss"] == "ce"
@@ -467,6 +470,7 @@ def test_what_ran_when_memory_was_exhausted_is_tried_again_alone_and_given_up_af
     for name in ("d", "e"):
         assert searcher.suggest(name)["training"]["key"]["loss"] == "hem"
         assert searcher.suggest("x") is None, "one at a time"
+        searcher.begun.add(name)
         searcher.evicted()
     assert searcher.suggest("f") == Searcher.FINISHED
     assert shown.finished == [(0, "complete"), (1, "failed")]
@@ -479,8 +483,7 @@ def test_a_process_that_dies_is_counted_by_training_and_not_by_tune(tmp_path):
     from study.pool import ListFeed, Searcher, _FeedSearcher
 
     run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
-    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
-    searcher.at_a_time = 2
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run, lambda: 2)
     for name in ("a", "b", "c", "d", "e"):
         assert searcher.suggest(name)["training"]["key"]["loss"] == "ce"
         assert shown.finished == []
@@ -493,12 +496,70 @@ def test_a_process_that_dies_is_counted_by_training_and_not_by_tune(tmp_path):
     assert searcher.suggest("f") == Searcher.FINISHED
 
 
+def test_places_are_counted_when_a_stage_begins(tmp_path):
+    from study.pool import ListFeed, Searcher, _FeedSearcher
+
+    run, shown, work, found = RunDirectory(tmp_path), Shown(), trainings(*["ce"] * 6), [3, InputError("none"), 1]
+
+    def places():
+        number = found.pop()
+        if isinstance(number, InputError):
+            raise number
+        return number
+
+    feeds = [ListFeed(some) for some in (work[:1], work[1:2], work[2:])]
+    searcher = _FeedSearcher(iter([(feed, shown) for feed in feeds]), run, places)
+    for number, name in enumerate(("a", "b")):
+        assert searcher.suggest(name)["training"]["key"]["number"] == number
+        assert searcher.suggest("x") is None
+        run.write_cell(work[number].key, {"state": "complete", "seconds": 1.0})
+        searcher.on_trial_complete(name)
+    assert [searcher.suggest(name) is None for name in "cdef"] == [False, False, False, True]
+    assert searcher.suggest("g") != Searcher.FINISHED
+
+
+def test_a_cell_that_another_node_has_written_is_awaited(tmp_path, monkeypatch):
+    from study.pool import ListFeed, _FeedSearcher
+
+    run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce", "hem")
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run, lambda: 2)
+    for name in ("a", "b"):
+        searcher.suggest(name)
+    late = {"state": "complete", "seconds": 1.0}
+    monkeypatch.setattr(run_module.time, "sleep", lambda seconds: run.write_cell(work[0].key, late))
+    searcher.on_trial_complete("a", {"done": 1})
+    assert shown.finished == [(0, "complete")]
+    monkeypatch.setattr(RunDirectory, "awaited_cell", lambda run, key: None)
+    searcher.on_trial_complete("b", {"done": 1})
+    assert shown.finished == [(0, "complete")], "it is not taken for a death"
+    with pytest.raises(CannotGoOn, match="do all nodes write to the same"):
+        raise searcher.trouble
+
+
+def test_work_that_could_not_be_given_to_an_idle_process_is_given_again(tmp_path):
+    from types import SimpleNamespace
+
+    from study.pool import ListFeed, _FeedSearcher, _Watch
+
+    run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run, lambda: 2)
+    watch = _Watch(searcher, SimpleNamespace(look=lambda: None))
+    searcher.suggest("a")
+    trials = [
+        SimpleNamespace(trial_id=name, status=state, ERROR="ERROR") for name, state in (("a", "ERROR"), ("z", ""))
+    ]
+    watch.on_step_begin(0, trials)
+    assert searcher.suggest("b")["training"]["key"]["loss"] == "ce"
+    watch.on_step_begin(1, trials)
+    assert searcher.suggest("c") is None
+    assert not searcher.deaths
+
+
 def test_no_more_processes_can_have_died_while_idle_than_there_are(tmp_path):
     from study.pool import ListFeed, _FeedSearcher
 
     run, shown, work = RunDirectory(tmp_path), Shown(), trainings("ce")
-    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run)
-    searcher.at_a_time = 2
+    searcher = _FeedSearcher(iter([(ListFeed(work), shown)]), run, lambda: 2)
     for name in "abcde":
         assert shown.finished == []
         searcher.suggest(name)
@@ -514,7 +575,7 @@ def test_a_run_of_tune_that_ray_ended_for_want_of_memory_is_followed_by_another(
     whole, at_a_time = pool._tune, []
 
     def ended_once(searcher, *rest):
-        at_a_time.append(searcher.at_a_time)
+        at_a_time.append(1 if searcher.alone else searcher.at_a_time)
         if len(at_a_time) == 1:
             assert searcher.suggest("evicted") is not None
             raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("1 worker(s) were killed")

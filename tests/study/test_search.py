@@ -205,6 +205,23 @@ def test_slow_first_trainings_lower_the_trials_for_all_alike(tmp_path):
     assert feed.finished()
 
 
+@pytest.mark.parametrize(("seconds", "trials"), [(2.0, 4), (0.1, 10)])
+def test_killed_before_anything_was_decided_it_decides_by_what_is_done(tmp_path, seconds, trials):
+    run, study = RunDirectory(tmp_path), config(planned_seconds=1.0, replicates=1, losses=("ce",), trials=10)
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    for _ in range(4):
+        training = feed.next()
+        run.write_cell(training.key, cell_of(training, seconds))  # and before the feed hears of it the driver dies
+        feed.searches[0].numbers.pop(training.key.number)
+        feed.searches[0].finished.add(training.key.number)
+    told = []
+    feed = SearchFeed(study, run, RECIPE, COUNTS, lowered=lambda trials, reason: told.append(trials))
+    assert not feed.finished()
+    assert len(drive(feed, run)) == trials - 4
+    assert told == [trials]
+    assert feed.finished()
+
+
 def test_fast_enough_trainings_change_nothing(tmp_path):
     run, study = RunDirectory(tmp_path), config(planned_seconds=1.0)
     told = []

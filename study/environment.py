@@ -18,7 +18,6 @@ def prepare(verbose: bool) -> None:
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_task_oom_retries": "2",
     }
     if not verbose:
         settings["RAY_AIR_NEW_OUTPUT"] = "0"

@@ -176,6 +176,8 @@ def _difference(cell: Record | None) -> Cell:
 
 def _disagreements(cells: Sequence[Record]) -> list[Block]:
     against = [cell for cell in cells if cell["disagrees"]]
+    if all(cell["ours"] in ("exploratory", "no information") for cell in cells):
+        return [Note("Exploratory: intervals that are adjusted for nothing, and no verdict.")]
     told = [cell for cell in cells if cell["paper"] and _OURS.get(cell["ours"]) not in (None, "no information")]
     if not told:
         return [Note("Nothing here is clear enough to agree or disagree with the paper.")]

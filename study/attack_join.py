@@ -106,10 +106,15 @@ PER_ATTACK = ("stands", "adaptive")
 
 
 def join_blocks(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays of all points; what was found stays with the blocks, but for its logits."""
+    """Return the arrays of all points; images that were found stay with the blocks, but for which they are and logits.
+
+    `found` are positions among all points under attack.
+    """
     first = blocks[0]
+    starts = np.cumsum([0, *(len(block["points"]) for block in blocks[:-1])])
     arrays = {name: first[name] for name in SHARED if name in first}
     arrays |= {name: np.concatenate([block[name] for block in blocks]) for name in JOINED}
+    arrays["found"] = np.concatenate([block["found"] + start for block, start in zip(blocks, starts, strict=True)])
     return arrays | {
         name: np.concatenate([block[name] for block in blocks], axis=-1) for name in PER_ATTACK if name in first
     }
@@ -155,13 +160,27 @@ def _without_fallen(
     from study.probes.attack_verdicts import robust
 
     fallen = arrays["carried"].copy()
-    for norm, radius in config.radii:
+    for radius in sorted((eps for norm, eps in config.radii if norm == aim.norm and eps < aim.eps), reverse=True):
         smaller = radius_key(config, key, aim._replace(eps=radius))
-        if norm == aim.norm and radius < aim.eps and complete(run, [smaller]):
+        if complete(run, [smaller]):
             theirs = read_scores(run.scores(smaller))
             fallen |= theirs["clean"] & ~robust(theirs)
+            arrays = with_found(arrays, theirs)
     stands = np.where(fallen, -1, arrays["stands"]).astype(np.int8)
     return arrays | {"carried": fallen, "stands": stands}
+
+
+def with_found(arrays: Arrays, smaller: Arrays) -> dict[str, np.ndarray]:
+    """Return verdicts with what a smaller radius found, which lies in this ball too, of points not attacked again.
+
+    Else the images that broke a model would be those of its hardest points alone, others for every loss.
+    """
+    if "found" not in smaller or "found" not in arrays:  # joined before this was kept
+        return dict(arrays)
+    more = ~np.isin(smaller["found"], arrays["found"])
+    return dict(arrays) | {
+        name: np.concatenate([arrays[name], smaller[name][more]]) for name in ("found", "found_logits")
+    }
 
 
 def rows_from_verdicts(arrays: Arrays) -> dict[str, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from search_spaces.losses import LOSS_SPACES
 from study.errors import InputError, unknown
+from study.radii import named
 from study.shape import MAYBE, Shape, mismatch
 
 PRESET_NAMES = ("smoke", "quick", "full", "paper")
@@ -128,6 +129,10 @@ class StudyConfig:
         for eps in self.l2_eps:
             if not 0 <= eps < float("inf"):
                 raise InputError(f"--eps: expected L2 radii of at least 0, got {eps:g}")
+        called = [f"{norm} {named(eps)}" for norm, eps in self.radii]
+        if len(set(called)) < len(called):
+            twice = next(name for name in called if called.count(name) > 1)
+            raise InputError(f"--eps: expected radii that differ in their first six digits, got {twice} twice")
         if self.attacks != "none" and not self.radii:
             raise InputError("--eps: expected at least one radius, got none; or ask for --attacks none")
         _at_least("--attack-points", self.attack_points, 0)
@@ -253,6 +258,8 @@ class Resources:
         several = self.workers_per_trial > 1
         if several and self.gpus_per_trial:
             raise InputError("--gpus-per-trial is for trainings of one worker\nallowed: --gpus-per-worker")
+        if several and self.cpus_per_trial != 1.0:
+            raise InputError("--cpus-per-trial is for trainings of one worker\nallowed: --cpus-per-worker")
         if not several and (self.gpus_per_worker or self.cpus_per_worker != 1.0):
             raise InputError(
                 "--cpus-per-worker and --gpus-per-worker are for several workers: give --workers-per-trial too"

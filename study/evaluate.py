@@ -11,6 +11,8 @@ from study.config import ATTACK_MODES, Resources, StudyConfig
 from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file, unknown
 from study.options import Parser, attack_points
+from study.radii import radius
+from study.tasks import get_task
 
 NORMS = ("Linf", "L2")
 DEFAULT_L2 = (0.5,)
@@ -38,7 +40,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--attacks", metavar="MODE", help=f"{', '.join(ATTACK_MODES)} (default: as the run has it)")
     top.add_argument("--norms", metavar="NORM", nargs="+", help="Linf, L2 (default: as the run has it)")
     top.add_argument(
-        "--eps", metavar="ε", type=float, nargs="+", help="radii besides those the run has, pixel range [0, 1]"
+        "--eps",
+        metavar="ε",
+        type=radius,
+        nargs="+",
+        help="radii besides those the run has, pixel range [0, 1], as 0.1 or 8/255",
     )
     top.add_argument("--attack-points", metavar="N", help="test images under attack, or all")
     top.add_argument("--attack-replicates", metavar="R", type=int, help="replicates whose tuned models are attacked")
@@ -82,8 +88,9 @@ def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:
     """Return the run's config with the attacks that are asked for now.
 
     Raises:
-        InputError: an unknown norm or mode, or a radius that is not allowed.
+        InputError: an unknown norm or mode, a radius that is not allowed, or attacks on what is not attacked.
     """
+    _refuse_what_does_nothing(config, values)
     norms = values.norms or [norm for norm, _ in (("Linf", config.eps), ("L2", config.l2_eps)) if _]
     for norm in norms:
         if norm not in NORMS:
@@ -105,6 +112,20 @@ def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:
             raise InputError(f"--attack-replicates: expected 1 to {config.replicates}, got {values.attack_replicates}")
         changes["attack_replicates"] = values.attack_replicates
     return replace(config, **changes)
+
+
+def _refuse_what_does_nothing(config: StudyConfig, values: argparse.Namespace) -> None:
+    """Refuse what is asked of attacks where there are none."""
+    attacks, applies = values.attacks or config.attacks, get_task(config.task).applies("attack")
+    given = [name for name in ("norms", "eps", "attack_points", "attack_replicates") if getattr(values, name)]
+    given += ["attacks"] if values.attacks and attacks != "none" else []
+    if not given or (applies and attacks != "none"):
+        return
+    option = f"--{given[0].replace('_', '-')}"
+    if not applies:
+        raise InputError(f"{option}: models of task {config.task} are not attacked: {applies.note}")
+    modes = ", ".join(mode for mode in ATTACK_MODES if mode != "none")
+    raise InputError(f"{option}: nothing is attacked here\nallowed with it: --attacks {modes}")
 
 
 def evaluate(values: argparse.Namespace) -> int:
@@ -130,7 +151,9 @@ def evaluate(values: argparse.Namespace) -> int:
         source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
-        return tune.on_ray(context, stages.evaluate_only, again=("evaluate", "block", "attack"))
+        context.data_dir = values.data_dir
+        line = tune.command("study.evaluate")
+        return tune.on_ray(context, stages.evaluate_only, line=line, again=("evaluate", "block", "attack"))
 
 
 def measure_file(path: Path) -> int:

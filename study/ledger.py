@@ -6,6 +6,7 @@ from typing import NamedTuple
 from study.config import StudyConfig
 from study.confirm import Search, confirm_keys, winners
 from study.cost import cost_key
+from study.radii import named
 from study.run import BEST, STAGES, Key, RunDirectory
 from study.tasks import get_task
 
@@ -37,7 +38,7 @@ class Aim(NamedTuple):
 
 def radius_key(config: StudyConfig, key: Key, aim: Aim) -> Key:
     """Return the cell of the attack with one radius on one state of a model."""
-    return attack_key(config, key, aim.norm, f"{aim.eps:g}-{config.attacks}{aim.kept and '-' + aim.kept}")
+    return attack_key(config, key, aim.norm, f"{named(aim.eps)}-{config.attacks}{aim.kept and '-' + aim.kept}")
 
 
 def block_keys(attack: Key, count: int) -> list[Key]:
@@ -86,7 +87,7 @@ def kept_weights(run: RunDirectory, key: Key) -> list[str]:
 
 def health_keys(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     """Return the cells that say whether the attacks on a model can be believed, with the norm."""
-    radii = {norm: [f"{eps:g}" for other, eps in config.radii if other == norm] for norm, _ in config.radii}
+    radii = {norm: [named(eps) for other, eps in config.radii if other == norm] for norm, _ in config.radii}
     return {
         attack_key(config, key, norm, f"health-{','.join(eps)}-{config.attacks}"): norm
         for key in attacked(config, run)

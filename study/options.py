@@ -13,6 +13,7 @@ from study.config import ATTACK_MODES, PRESET_NAMES, Resources, StudyConfig
 from study.data.catalogue import CATALOGUE
 from study.errors import InputError, unknown
 from study.models import MODELS
+from study.radii import radius
 from study.tasks import ALL, TASKS, get_task
 from study.tasks.common import kind_of_images
 from study.tasks.types import Task
@@ -104,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
     much.add_argument("--epochs", metavar="E", type=int, help=f"of every training ({preset})")
     much.add_argument("--objective", metavar="METRIC", help="validation metric of the search (default: the task's)")
     much.add_argument("--attacks", metavar="MODE", help=f"{', '.join(ATTACK_MODES)} ({preset})")
-    much.add_argument("--eps", metavar="ε", type=float, nargs="+", help=f"Linf radii, pixel range [0, 1] ({preset})")
+    much.add_argument(
+        "--eps", metavar="ε", type=radius, nargs="+", help=f"Linf radii, pixel range [0, 1], as 0.1 or 8/255 ({preset})"
+    )
     much.add_argument("--attack-points", metavar="N", help=f"test images under attack, or all ({preset})")
 
     where = top.add_argument_group("where")
@@ -246,6 +249,7 @@ def all_tasks(given: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
     def of_task(task: Task) -> StudyConfig:
         foreign = {"model"} if task.dense else set()
         foreign |= set() if task.name == "rejection" else {"held_out"}
+        foreign |= set() if task.name == "imbalanced" else {"imbalance_ratio"}
         return study_config({**{k: v for k, v in values.items() if k not in foreign}, "task": task.name})
 
     return tuple(of_task(task) for task in TASKS.values())
@@ -288,6 +292,8 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
     if given["task"] not in TASKS:
         raise unknown("task", given["task"], (*TASKS, ALL))
     task = get_task(given["task"])
+    if "imbalance_ratio" in given and task.name != "imbalanced":
+        raise InputError(f"--imbalance-ratio belongs to task imbalanced, got task {task.name}")
     preset = given.get("preset", "quick")
     if preset not in task.presets:
         raise unknown("preset", preset, task.presets)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from study.config import Resources, StudyConfig
 from study.errors import InputError, unknown
 from study.host import machine
+from study.radii import named
 from study.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -140,13 +141,14 @@ def check(config: StudyConfig, source: "Source") -> None:
     if task.radius is not None and config.attacks != "none" and task.radius(config.dataset) not in config.eps:
         raise InputError(
             f"--eps: the endpoint of task {task.name} on {config.dataset} is robust accuracy at {endpoint.slice}\n"
-            f"expected {task.radius(config.dataset):g} among the radii, got {', '.join(f'{e:g}' for e in config.eps)}"
+            f"expected {named(task.radius(config.dataset))} among the radii, got {', '.join(map(named, config.eps))}"
         )
     for replicate in range(config.replicates):
         splits(config, source, replicate, final=True)
         if len(splits(config, source, replicate, final=False).validation) == 0:
             raise InputError(f"{source.name}: no image is left for validation")
-    sets = outside(config, source, 0)
+    # Which classes are known differs by replicate, and with that what is left of a set that a user brings.
+    sets = [out for r in range(config.replicates if config.ood_sets else 1) for out in outside(config, source, r)]
     if endpoint.dataset == "group:near" and not any(out.group == "near" for out in sets):
         raise InputError(_without_near(config, source.num_classes))
     recipe = task.recipe(source)

@@ -13,10 +13,16 @@ from study.config import StudyConfig
 from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file
 from study.options import Parser
-from study.run import VERSION, Key, RunDirectory, read_json, write_json
+from study.run import VERSION, Key, RunDirectory, write_json
 
 if TYPE_CHECKING:
     from study.scoreboard import Finished
+
+
+ONE_OF_SEVERAL = (
+    "This run is one of several: its verdict counts its own task alone. What the paper claims is decided over all of "
+    "them together (Holm), in scoreboard.html."
+)
 
 
 def finish_run(
@@ -35,6 +41,7 @@ def finish_run(
     from study.comparison import published
     from study.confirm import winners
     from study.search import edge_flags
+    from study.several import is_several
 
     named = winners(config, run)
     status = "incomplete" if failed else "complete"
@@ -45,7 +52,8 @@ def finish_run(
     comparison = compare.compare(built["evaluation"], study=study)
     verdict = compare.verdict(comparison, built["evaluation"], study=study)
     verdict["published"] = published.beside(comparison, study=study)
-    verdict["notes"] = [verdict["published"]["text"], *verdict["notes"]]
+    together = [ONE_OF_SEVERAL] if is_several(run.path.parent) else []
+    verdict["notes"] = [verdict["published"]["text"], *together, *verdict["notes"]]
     built["comparison"] = tables.frame("comparison", comparison.to_dict("records"))
     for name, data in built.items():
         tables.write(run, name, data)
@@ -208,7 +216,6 @@ def _finished(run: RunDirectory, folder: Path) -> "Finished":
             f"{run.path}: no tables yet ({', '.join(missing)})\nfinish it, or: python -m study.report {run.path}"
         )
     study, page = run.read_study(), run.path / "dashboard.html"
-    verdict = read_json(run.path / "verdict.json")
     return Finished(
         {
             **study,
@@ -216,7 +223,6 @@ def _finished(run: RunDirectory, folder: Path) -> "Finished":
         },
         pd.read_parquet(tables["evaluation"]),
         pd.read_parquet(tables["comparison"]),
-        verdict["headline"],
         os.path.relpath(page, folder.resolve()) if page.is_file() else "",
     )
 

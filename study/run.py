@@ -5,6 +5,7 @@ table is rebuilt from them. A file appears whole or not at all, so a process may
 """
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -24,6 +25,8 @@ VERSION = 1
 SEEN_SECONDS = 60.0
 """A shared file system shows another node's new file within this time."""
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
+LONGEST_NAME = 200
+"""Characters of a cell's name: file systems allow 255 bytes, and stage and ending are added to it."""
 BEST = "best"
 """Name of the weights that a trained defence keeps beside the last: of the epoch that was best on validation images
 under attack."""
@@ -52,7 +55,10 @@ class Key:
     def name(self) -> str:
         """Return a readable name that is also a safe file name, whatever the loss is called."""
         parts = [self.method, quote(self.loss, safe="+"), self.arm, f"r{self.replicate}", f"n{self.number:03d}"]
-        return "~".join(part for part in (*parts, quote(self.variant, safe="+")) if part)
+        name = "~".join(part for part in (*parts, quote(self.variant, safe="+")) if part)
+        if len(name) <= LONGEST_NAME:
+            return name
+        return f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
     def __str__(self) -> str:
         return f"{self.stage}/{self.name}"

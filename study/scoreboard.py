@@ -9,7 +9,8 @@ import pandas as pd
 
 from study.comparison import grid, published
 from study.comparison.claims import CLAIMS, HEM, decide_claims
-from study.comparison.primary import ALPHA, Confirmatory, Primary, decide_family, member, of_replicates
+from study.comparison.headline import best_set, headline
+from study.comparison.primary import Confirmatory, Primary, decide_family, member, of_replicates
 from study.comparison.replicates import CELL, REFERENCE, Replicates
 
 VERSION = 1
@@ -24,7 +25,6 @@ class Finished:
     study: Mapping[str, Any]
     evaluation: pd.DataFrame
     comparison: pd.DataFrame
-    headline: str
     page: str
     """Link to the run's own page, relative to the scoreboard."""
 
@@ -55,7 +55,7 @@ def scoreboard(runs: Sequence[Finished], *, created: str, command: str) -> dict[
         "losses": list(dict.fromkeys(loss for run in runs for loss in run.study["losses"])),
         "arms": list(dict.fromkeys(arm for run in runs for arm in run.study["arms"])),
         "family": len(runs),
-        "runs": [_run(run, primary) for run, primary, _ in together],
+        "runs": [_run(run, primary, one) for run, primary, one in together],
         "claims": [
             {"run": run.name, "task": primary.task, **claim}
             for run, primary, one in together
@@ -66,7 +66,7 @@ def scoreboard(runs: Sequence[Finished], *, created: str, command: str) -> dict[
     }
 
 
-def _run(run: Finished, primary: Primary) -> dict[str, Any]:
+def _run(run: Finished, primary: Primary, one: Confirmatory) -> dict[str, Any]:
     study = run.study
     return {
         **{
@@ -75,7 +75,7 @@ def _run(run: Finished, primary: Primary) -> dict[str, Any]:
         },
         "page": run.page,
         "replicates": int(study["replicates"]),
-        "headline": run.headline,
+        "headline": headline(primary, best_set(primary), one),
         "published": published.beside(run.comparison, study=run.study)["status"],
         "endpoint": primary.endpoint.label,
         "metric": primary.endpoint.metric,
@@ -95,7 +95,7 @@ def _cells(run: Finished, primary: Primary, one: Confirmatory) -> list[dict[str,
 def _cell(run: Finished, primary: Primary, one: Confirmatory, row: Mapping[str, Any]) -> dict[str, Any]:
     is_lead = row["loss"] == primary.lead and row["arm"] == primary.endpoint.arm
     verdict = one.verdict if is_lead else str(row["verdict"])
-    ours = _ours(primary, row, one if is_lead else None)
+    ours = _ours(primary, one if is_lead else None)
     paper = _paper(primary.task, row["loss"])
     study = run.study
     return {
@@ -118,17 +118,11 @@ def _cell(run: Finished, primary: Primary, one: Confirmatory, row: Mapping[str, 
     }
 
 
-def _ours(primary: Primary, row: Mapping[str, Any], decided: Confirmatory | None) -> str:
-    """Return what a cell shows: the verdict where there is one, else what its unadjusted interval leaves of 0."""
+def _ours(primary: Primary, decided: Confirmatory | None) -> str:
+    """Return what a cell shows: the verdict of the confirmatory family's member; the others have an interval alone."""
     if primary.no_information:
         return "no information"
-    if decided is not None:
-        return _OURS.get(decided.verdict, "undecided")
-    p, difference = row["p"], row["difference"]
-    equivalence = primary.endpoint.kind == "equivalence"
-    if row["loss"] == REFERENCE or equivalence or not (isfinite(p) and p <= ALPHA) or primary.withheld:
-        return "undecided"
-    return "better" if primary.better(difference) else "worse"
+    return "exploratory" if decided is None else _OURS.get(decided.verdict, "undecided")
 
 
 def _paper(task: str, loss: str) -> str:

@@ -41,6 +41,8 @@ class Context:
     gauges: Gauges | None = None
     whole: Path | None = None
     """The directory of several runs that this one is part of."""
+    data_dir: Path | None = None
+    """Where downloaded data are, if the user said so."""
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def run_all(request: Request) -> int:
             print(f"\n{report.write_scoreboard(runs, folder / 'scoreboard.html', line)}")
         return code
     except KeyboardInterrupt:
-        print(f"\ninterrupted; everything finished is kept. Go on with:\n  {resume_command(folder, request.resources)}")
+        again = resume_command(folder, request.resources, request.data_dir)
+        print(f"\ninterrupted; everything finished is kept. Go on with:\n  {again}")
         return INTERRUPTED
     finally:
         if not joined:
@@ -166,20 +167,31 @@ def _train(
     prepare(request.resources.verbose)
     from study import stages
 
-    context = stages.Context(config, request.resources, directory, source, study, whole=request.whole)
-    return on_ray(context, stages.run_all, again=again, dashboard=request.dashboard)
+    context = stages.Context(
+        config, request.resources, directory, source, study, whole=request.whole, data_dir=request.data_dir
+    )
+    return on_ray(context, stages.run_all, line=command(), again=again, dashboard=request.dashboard)
 
 
 def on_ray(
-    context: "Context", work: "Callable[[Context], None]", *, again: "Sequence[str]" = (), dashboard: bool = True
+    context: "Context",
+    work: "Callable[[Context], None]",
+    *,
+    line: str,
+    again: "Sequence[str]" = (),
+    dashboard: bool = True,
 ) -> int:
     """Start or join Ray, do the work, report, and clean up however it ends.
 
     Args:
         context: of the stages.
         work: which stages.
+        line: the command that asked for it.
         again: stages whose failed cells are to be tried again.
         dashboard: whether to write the page.
+
+    Raises:
+        CannotGoOn: with the command that goes on later; everything finished is kept.
     """
     import ray
 
@@ -197,8 +209,9 @@ def on_ray(
             print(f"run directory: {directory.path}")
             print(connect(context.resources))
             print(f"{concurrency(context.resources)} trainings at a time", flush=True)
-            record.session(study, context.resources, command())
-            directory.write_study({**study, "status": "running"})
+            record.session(study, context.resources, line)
+            study["status"] = "running"
+            directory.write_study(study)
             ledger.forget_failures(directory, again)
             work(context)
             study["peak_memory_bytes"] = memory.peak
@@ -206,13 +219,10 @@ def on_ray(
         except KeyboardInterrupt:
             study.update(status="interrupted", peak_memory_bytes=memory.peak)
             directory.write_study(study)
-            again = resume_command(context.whole or directory.path, context.resources)
-            print(f"\ninterrupted; everything finished is kept. Go on with:\n  {again}")
+            print(f"\ninterrupted; everything finished is kept. Go on with:\n  {_go_on_with(context)}")
             return INTERRUPTED
         except CannotGoOn as error:
-            again = resume_command(context.whole or directory.path, context.resources)
-            print(f"\nerror: {error}\neverything finished is kept. Go on with:\n  {again}", file=sys.stderr)
-            return INCOMPLETE
+            raise CannotGoOn(f"{error}\neverything finished is kept. Go on with:\n  {_go_on_with(context)}") from error
         finally:
             if not joined:
                 ray.shutdown()
@@ -233,27 +243,32 @@ def _report(context: "Context", started: float, dashboard: bool) -> int:
     minutes = (time.monotonic() - started) / 60
     print(f"took {minutes:.1f} min, peak memory {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
     if failed:
-        again = resume_command(context.whole or context.run.path, context.resources)
-        print(f"\n{len(failed)} cells failed; try them again with: {again}", file=sys.stderr)
+        print(f"\n{len(failed)} cells failed; try them again with: {_go_on_with(context)}", file=sys.stderr)
         for key, error in sorted(failed.items())[:10]:
             print(f"  {key}: {error.splitlines()[0]}", file=sys.stderr)
         return INCOMPLETE
     return COMPLETE
 
 
-def command() -> str:
+def command(module: str = "study.tune") -> str:
     """Return the command line as it could be typed again."""
-    return shlex.join(["python", "-m", "study.tune", *sys.argv[1:]])
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
-def resume_command(path: Path, resources: "Resources") -> str:
-    """Return the command that goes on with a run, on what it ran on."""
+def _go_on_with(context: "Context") -> str:
+    return resume_command(context.whole or context.run.path, context.resources, context.data_dir)
+
+
+def resume_command(path: Path, resources: "Resources", data_dir: Path | None = None) -> str:
+    """Return the command that goes on with a run, on what it ran on and with the data it had."""
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     words = ["python", "-m", "study.tune", "--resume", str(near)]
     for field in fields(resources):
         value = getattr(resources, field.name)
         if value != field.default and field.name != "verbose":
             words += [f"--{field.name.replace('_', '-')}", value if isinstance(value, str) else f"{value:.12g}"]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
     return shlex.join(words)
 
 

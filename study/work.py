@@ -47,6 +47,8 @@ class JobFeed:
         job = first_ready(self.waiting, self.unfinished)
         if job is not None:
             self.waiting.remove(job)
+        elif self.waiting and len(self.waiting) == len(self.unfinished):  # none runs that they could wait for
+            raise RuntimeError(f"{self.waiting[0].key} and {len(self.waiting) - 1} other jobs wait for each other")
         return job
 
     def finished(self) -> bool:

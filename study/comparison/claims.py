@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from study.comparison.primary import ALPHA, Confirmatory, Primary, conditional
+from study.comparison.primary import ALPHA, Confirmatory, Primary, conditional, incomplete
 from study.comparison.replicates import REFERENCE, what_is_missing
 from study.statistics import Paired
 
@@ -123,8 +123,9 @@ def _absent(run: Primary, loss: str, versus: str, test: Paired) -> tuple[str, st
         return "undecided", run.withheld
     if not isfinite(test.difference):
         return "undecided", "infinite values: no difference"
-    if conditional(test.n):
-        return "undecided", conditional(test.n)
+    withheld = conditional(test.n) or incomplete(run, loss, versus)
+    if withheld:
+        return "undecided", withheld
     return ("", "") if isfinite(test.p) else ("undecided", "the differences do not vary: no p-value")
 
 

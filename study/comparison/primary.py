@@ -49,6 +49,8 @@ class Primary:
     """Losses that the run asked for or has rows of, in the run's order."""
     replicates: int
     """How many were asked for."""
+    declared: int
+    """On how many of them this endpoint was to be measured: attacks may be for the first ones alone."""
     no_information: str
     """Why this endpoint says nothing about any loss; "" if it may."""
     withheld: str
@@ -101,6 +103,7 @@ def of_replicates(replicates: Replicates, *, study: Mapping[str, Any]) -> Primar
     """Return the same as `primary`, from cells that were already made."""
     endpoint = read_endpoint(study["primary"])
     cell = replicates.cell(**{name: getattr(endpoint, name) for name in CELL})
+    attack, asked = study.get("attack") or {}, int(study["replicates"])
     ran = tuple(dict.fromkeys([*study["losses"], *replicates.losses]))
     lead, note = lead_variant(study["data"]["splits"], ran)
     return Primary(
@@ -112,9 +115,10 @@ def of_replicates(replicates: Replicates, *, study: Mapping[str, Any]) -> Primar
         lead=lead,
         lead_note=note,
         ran=ran,
-        replicates=int(study["replicates"]),
+        replicates=asked,
+        declared=int(attack.get("replicates", asked)) if endpoint.probe == "attack" else asked,
         no_information=no_information(cell, endpoint, _num_classes(study["data"])),
-        withheld=_withheld(endpoint, study.get("attack") or {}),
+        withheld=_withheld(endpoint, attack),
     )
 
 
@@ -239,7 +243,22 @@ def _no_verdict(m: Confirmatory) -> str:
         return f"no replicate has both {run.lead} and {REFERENCE}"
     if isnan(m.test.difference):
         return "infinite values: no difference"
-    return conditional(m.test.n)
+    return conditional(m.test.n) or incomplete(run, run.lead, REFERENCE)
+
+
+def incomplete(run: Primary, loss: str, versus: str) -> str:
+    """Return why a test on some of the declared replicates gives no verdict; "" if it is on all of them.
+
+    A replicate is missing because a training of it diverged or failed, or is not done yet: what is left was not chosen
+    at random.
+    """
+    n = run.cell.num_pairs(loss, versus)
+    if n >= run.declared:
+        return ""
+    return (
+        f"{n} of {run.declared} replicates have both {loss} and {versus}; the others failed or are not done, "
+        "and no verdict is given without them"
+    )
 
 
 def conditional(n: int) -> str:

@@ -253,7 +253,8 @@ def _group_rows(group: str, members: list[Row], names: Sequence[str]) -> list[Ro
 def adversarial_rows(dataset: str, logits: ArrayLike, adversarial: ArrayLike) -> list[Row]:
     """Return auroc and fpr95 for every score: clean test images as inside, images that broke the model as outside.
 
-    Non-adaptive: the attack did not know of the rejector. n counts the adversarial images; nan if there are none.
+    Non-adaptive: the attack did not know of the rejector. n counts the adversarial images; nan if there are none. A
+    point that fell within a smaller radius is there with the image of that radius.
 
     Args:
         dataset: how the set is called in the table.

@@ -63,6 +63,13 @@ def test_what_is_not_as_in_the_paper_is_named(tmp_path):
     assert "Nothing here is clear enough to agree or disagree with the paper." in undecided
 
 
+def test_what_is_exploratory_neither_agrees_nor_disagrees(tmp_path):
+    text = page(tmp_path, cells=[cell("ce", ours="exploratory"), cell("hem", paper="better", ours="exploratory")])
+    assert "Exploratory: intervals that are adjusted for nothing, and no verdict." in text
+    assert "as in the paper" not in text
+    assert "agree or disagree" not in text
+
+
 def test_the_papers_direction_stands_beside_ours(tmp_path):
     text = page(tmp_path)
     row = text[text.index('id="tuned-table"') :].split("<tr>")[2]

@@ -10,6 +10,7 @@ import torch
 
 from study import confirm, tables
 from study.attack_block import under_attack
+from study.attack_join import with_found
 from study.attacks import attack_jobs
 from study.data.embedded import digits
 from study.ledger import attack_keys
@@ -138,6 +139,20 @@ def test_a_larger_radius_leaves_out_what_a_smaller_one_broke(attacked, tmp_path)
         if arrays["eps"] == 0.15:
             small = read_scores(run.scores(key.at("attack", key.variant.replace("0.15", "0.1"))))
             np.testing.assert_array_equal(arrays["carried"], small["clean"] & ~robust(small))
+            assert len(arrays["found"]) == len(set(arrays["found"])) == len(arrays["found_logits"])
+            assert set(small["found"]) <= set(arrays["found"]), "images that broke the model, at whichever radius"
+            assert set(arrays["found"]) <= set(np.flatnonzero(arrays["clean"] & ~robust(arrays)))
+            own = set(np.flatnonzero(small["clean"] & (small["stands"] == 0).any(0)))
+            assert set(small["found"]) == own, "positions among all points, not in a block"
+
+
+def test_what_was_found_at_a_smaller_radius_joins_what_was_found_at_this_one():
+    def found(positions, values):
+        return {"found": np.array(positions), "found_logits": np.array([[v, -v] for v in values])}
+
+    both = with_found(found([4, 0], [1.0, 2.0]), found([0, 3], [7.0, 8.0]))
+    assert both["found"].tolist() == [4, 0, 3]
+    assert both["found_logits"].tolist() == [[1.0, -1.0], [2.0, -2.0], [8.0, -8.0]]
 
 
 def test_an_added_loss_is_tried_on_the_others_without_attacking_them_again(attacked, tmp_path):

@@ -159,10 +159,32 @@ def test_a_failed_training_leaves_fewer_pairs_and_says_so():
     # pairs 0, 1 and 3: differences 9, 10 and 11 points
     assert (got["n"], got["difference"], got["difference_sd"]) == pytest.approx((3, 0.1, 0.01))
     assert "3 of 4 replicates have a value" in got["reason"]
-    assert got["verdict"] == "win"
     assert row(comparison, loss="ce")["n"] == 4
     assert "hem+: 3 of 4 replicates have a value." in result["notes"]
     assert "3 replicates" in result["headline"]
+
+
+def test_no_verdict_is_given_on_the_replicates_that_did_not_fail():
+    whole = {"ce": [0.60, 0.62, 0.58, 0.61], "hem+": [0.69, 0.72, 0.69, 0.72]}
+    assert row(judged(whole)[1], loss="hem+")["verdict"] == "win"
+    result, comparison = judged(whole | {"hem+": [0.69, 0.72, None, 0.72]})
+    got, claimed = row(comparison, loss="hem+"), claim(result, "HEM > CE on imbalanced")
+    assert (got["verdict"], claimed["verdict"]) == ("", "undecided")
+    assert math.isnan(got["p_holm"])
+    assert got["difference_low"] == pytest.approx(0.1 - 4.302652729911275 * 0.01 * (1 / 3 + 1 / 4) ** 0.5)
+    for text in (got["reason"], claimed["reason"], result["headline"]):
+        assert "3 of 4 replicates have both hem+ and ce" in text
+        assert "no verdict is given without them" in text
+
+
+def test_attacks_on_the_first_replicates_alone_miss_nothing():
+    primary = PRIMARY | {"probe": "attack", "metric": "robust_accuracy"}
+    values = {"ce": [0.60, 0.62, 0.58], "hem+": [0.69, 0.72, 0.69]}
+    attack = {"mode": "standard", "replicates": 3}
+    _, comparison = judged(values, primary=primary, task="adversarial", replicates=5, attack=attack)
+    assert row(comparison, loss="hem+")["verdict"] == "win"
+    _, comparison = judged(values, primary=primary, task="adversarial", replicates=5, attack=attack | {"replicates": 4})
+    assert row(comparison, loss="hem+")["verdict"] == ""
 
 
 def test_pairs_are_the_replicates_that_both_have():

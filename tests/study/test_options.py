@@ -44,6 +44,11 @@ def refused(capsys, *argv):
         ([*TASK, "--attacks", "fast"], ["--attacks", "standard"]),
         ([*TASK, "--attack-points", "some"], ["--attack-points", "'some'"]),
         ([*TASK, "--eps", "8"], ["--eps", "[0, 1]", "got 8"]),
+        ([*TASK, "--eps", "8/0"], ["--eps", "as 0.1 or 8/255", "got '8/0'"]),
+        ([*TASK, "--eps", "nan"], ["--eps", "[0, 1]", "got nan"]),
+        ([*TASK, "--eps", "0.031", "0.0310000001"], ["--eps", "six digits", "Linf 0.031 twice"]),
+        (["--task", "classification", "--imbalance-ratio", "5"], ["--imbalance-ratio belongs to task imbalanced"]),
+        ([*TASK, "--workers-per-trial", "2", "--cpus-per-trial", "2"], ["--cpus-per-trial", "--cpus-per-worker"]),
         ([*TASK, "--image-size", "7"], ["--image-size", "≥ 8"]),
         ([*TASK, "--dataset", "folder:nowhere"], ["nowhere", "no such folder"]),
         ([*TASK, "--held-out", "2"], ["--held-out belongs to task rejection", "imbalanced"]),
@@ -193,4 +198,6 @@ def test_the_command_to_go_on_with_asks_for_what_the_run_had():
         "python -m study.tune --resume /runs/tail "
         "--address auto --workers-per-trial 4 --gpus-per-worker 0.5 --trial-timeout 5400"
     )
+    mine = resume_command(Path("/runs/tail"), Resources(), Path("/my data"))
+    assert mine == "python -m study.tune --resume /runs/tail --data-dir '/my data'"
     assert parse(line.split()[3:]).resources == had

@@ -32,6 +32,19 @@ def test_names_stay_inside_the_directory_and_apart(tmp_path, loss):
     assert str(key).startswith("search/")
 
 
+def test_long_names_are_cut_and_stay_apart(tmp_path):
+    run, radii = RunDirectory(tmp_path), ",".join(f"0.{i:06d}" for i in range(60))
+    key = Key("attack", "plain", "hem+", "tuned", 0, 0, f"Linf-health-{radii}-standard-500")
+    other = Key("attack", "plain", "hem+", "tuned", 0, 0, f"Linf-health-{radii}-standard-1000")
+    run.write_cell(key, {"state": "complete"})
+    assert [found for found, _ in run.cells("attack")] == [key]
+    assert len(run.cell(key).name) < 230
+    assert run.read_cell(other) is None
+    assert run.scores(other) != run.scores(key)
+    short = Key("attack", "plain", "hem+", "tuned", 0, 0, "Linf-0.1-quick-100")
+    assert short.name == "plain~hem+~tuned~r0~n000~Linf-0.1-quick-100"
+
+
 def test_nan_stands_as_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.0], "c": (1, "x")})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.0], "c": [1, "x"]}

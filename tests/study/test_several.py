@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import InputError
+from study import tune
+from study.errors import CannotGoOn, InputError
 from study.options import all_tasks
 from study.several import ALL_FILE, asked, begin, is_several, run_directories, work
 from study.tasks import TASKS
@@ -57,3 +58,18 @@ def test_exit_code_of_all_together(tmp_path, codes, result, done):
 
     assert work(tmp_path, CONFIGS, one) == result
     assert seen == [(task, Path(tmp_path / task)) for task in list(TASKS)[:done]]
+
+
+def test_where_one_task_cannot_go_on_the_next_does_not_begin(tmp_path, monkeypatch, capsys):
+    begun = []
+
+    def one(request, config, path):
+        begun.append(config.task)
+        raise CannotGoOn("the disk is full\ngo on with: python -m study.tune --resume X")
+
+    monkeypatch.setattr(tune, "_one_of_all", one)
+    monkeypatch.setattr("study.cluster.connect", lambda resources: "")
+    line = ["--task", "all", "--preset", "smoke", "--output", str(tmp_path / "all")]
+    assert tune.main(line) == tune.INCOMPLETE
+    assert begun == [next(iter(TASKS))]
+    assert "the disk is full\ngo on with: python -m study.tune --resume X" in capsys.readouterr().err

@@ -98,8 +98,8 @@ class HEMLoss(ClassificationLoss):
     def __init__(
         self,
         margin: float | Tensor | None = None,
-        num_samples: int | None = None,
-        class_counts: Sequence[int] | None = None,
+        num_samples: float | None = None,
+        class_counts: Sequence[float] | None = None,
         M: float = margin_rules.M_LITERATURE,
         **shared: Unpack[Shared],
     ) -> None:
@@ -178,14 +178,14 @@ class LogitAdjustedLoss(ClassificationLoss):
     """Cross-entropy of logits with the classes' priors added, as a module; see ``hem.logit_adjusted_loss``.
 
     Args:
-        class_counts: n_i ≥ 1; π_i = n_i / S.
+        class_counts: n_i > 0; π_i = n_i / S.
         tau: τ ≥ 0.
         **shared: of ``ClassificationLoss``.
     """
 
     log_prior: Tensor
 
-    def __init__(self, class_counts: Sequence[int], tau: float = 1.0, **shared: Unpack[Shared]) -> None:
+    def __init__(self, class_counts: Sequence[float], tau: float = 1.0, **shared: Unpack[Shared]) -> None:
         super().__init__(**shared)
         self.tau = tau
         self.register_buffer("log_prior", margin_rules.log_prior(class_counts), persistent=False)
@@ -199,7 +199,7 @@ class LDAMLoss(ClassificationLoss):
     """Label-distribution-aware margin loss as a module; see ``hem.ldam_loss``. It needs a cosine head.
 
     Args:
-        class_counts: n_i ≥ 1; the margins follow from them, see ``hem.ldam_margins``.
+        class_counts: n_i > 0; the margins follow from them, see ``hem.ldam_margins``.
         max_margin: of the rarest class, in units of the cosine.
         scale: s > 0, the scale that the head gives the cosine.
         **shared: of ``ClassificationLoss``.
@@ -208,7 +208,7 @@ class LDAMLoss(ClassificationLoss):
     class_margins: Tensor
 
     def __init__(
-        self, class_counts: Sequence[int], max_margin: float = 0.5, scale: float = 30.0, **shared: Unpack[Shared]
+        self, class_counts: Sequence[float], max_margin: float = 0.5, scale: float = 30.0, **shared: Unpack[Shared]
     ) -> None:
         super().__init__(**shared)
         self.scale = scale

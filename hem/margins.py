@@ -1,7 +1,8 @@
 """Margins, class weights and priors from the number of training samples of each class.
 
-S is the number of training samples, n_i that of class i, C the number of classes; every n_i must be at least 1. A class
-that no sample has leaves the logits instead: it gets no margin, weight or prior.
+S is the number of training samples, n_i that of class i, C the number of classes. Every n_i must be above 0, but need
+not be whole: a class of few pixels has less than 1 if n_i is S times its share of them. A class that no sample has
+leaves the logits instead: it gets no margin, weight or prior.
 """
 
 import math
@@ -13,13 +14,13 @@ from torch import Tensor
 M_LITERATURE = 2000.0
 
 
-def hem_margin(num_samples: int, M: float = M_LITERATURE) -> float:
+def hem_margin(num_samples: float, M: float = M_LITERATURE) -> float:
     """Return HEM's margin μ = sqrt(M / S), in logit units.
 
     With the paper's M = 2000 this is 0.2 on CIFAR (50,000 images) and 0.0395 on ImageNet.
 
     Args:
-        num_samples: S ≥ 1, what is really trained on.
+        num_samples: S > 0, what is really trained on.
         M: ≥ 0.
 
     Raises:
@@ -28,16 +29,16 @@ def hem_margin(num_samples: int, M: float = M_LITERATURE) -> float:
     Source:
         Spratling and Schütt, arXiv 2501.12191.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples: expected at least 1, got {num_samples!r}")
+    if not 0.0 < num_samples < math.inf:
+        raise ValueError(f"num_samples: expected a finite number > 0, got {num_samples!r}")
     return math.sqrt(_checked_m(M) / num_samples)
 
 
-def class_margins(class_counts: Sequence[int], M: float = M_LITERATURE) -> Tensor:
+def class_margins(class_counts: Sequence[float], M: float = M_LITERATURE) -> Tensor:
     """Return HEM+'s margin of each class, μ_i = sqrt(M / (C n_i)), float32 (C,). Equal counts give ``hem_margin``.
 
     Args:
-        class_counts: n_i ≥ 1.
+        class_counts: n_i > 0.
         M: ≥ 0.
 
     Raises:
@@ -50,11 +51,11 @@ def class_margins(class_counts: Sequence[int], M: float = M_LITERATURE) -> Tenso
     return (_checked_m(M) / (len(counts) * counts)).sqrt().float()
 
 
-def class_balanced_weights(class_counts: Sequence[int], beta: float = 0.9999) -> Tensor:
+def class_balanced_weights(class_counts: Sequence[float], beta: float = 0.9999) -> Tensor:
     """Return class-balanced weights w_i ∝ (1 − β) / (1 − β^{n_i}) with Σ w = C, float32 (C,).
 
     Args:
-        class_counts: n_i ≥ 1.
+        class_counts: n_i > 0.
         beta: β in [0, 1); 0 gives equal weights, β → 1 weights by 1/n_i.
 
     Raises:
@@ -71,11 +72,11 @@ def class_balanced_weights(class_counts: Sequence[int], beta: float = 0.9999) ->
     return (weights * (len(counts) / weights.sum())).float()
 
 
-def ldam_margins(class_counts: Sequence[int], max_margin: float = 0.5) -> Tensor:
+def ldam_margins(class_counts: Sequence[float], max_margin: float = 0.5) -> Tensor:
     """Return LDAM's margins m_i = max_margin · n_i^(−1/4) / max_k n_k^(−1/4), in units of the cosine, float32 (C,).
 
     Args:
-        class_counts: n_i ≥ 1.
+        class_counts: n_i > 0.
         max_margin: of the rarest class, ≥ 0.
 
     Raises:
@@ -90,14 +91,14 @@ def ldam_margins(class_counts: Sequence[int], max_margin: float = 0.5) -> Tensor
     return (max_margin * roots / roots.max()).float()
 
 
-def log_prior(class_counts: Sequence[int]) -> Tensor:
+def log_prior(class_counts: Sequence[float]) -> Tensor:
     """Return log π_i = log(n_i / S), float32 (C,).
 
     Args:
-        class_counts: n_i ≥ 1.
+        class_counts: n_i > 0.
 
     Raises:
-        ValueError: a count below 1.
+        ValueError: a count that is not above 0.
 
     Source:
         Menon et al., ICLR 2021.
@@ -106,19 +107,19 @@ def log_prior(class_counts: Sequence[int]) -> Tensor:
     return (counts / counts.sum()).log().float()
 
 
-def checked_counts(class_counts: Sequence[int]) -> Tensor:
+def checked_counts(class_counts: Sequence[float]) -> Tensor:
     """Return class counts as a float64 tensor (C,).
 
     Raises:
-        ValueError: no class, or a class without samples; the message names it.
+        ValueError: no class, or a class whose count is not a finite number above 0; the message names it.
     """
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
     if counts.dim() != 1 or len(counts) == 0:
         raise ValueError(f"class_counts: expected one number a class, got {class_counts!r}")
-    if not bool((counts >= 1).all()):
-        bad = [(i, n) for i, n in enumerate(counts.tolist()) if not n >= 1]
+    bad = [(i, n) for i, n in enumerate(counts.tolist()) if not 0.0 < n < math.inf]
+    if bad:
         named = ", ".join(f"class {i} has {n:g}" for i, n in bad[:5])
-        raise ValueError(f"class_counts: expected at least 1 sample of each class, but {named}")
+        raise ValueError(f"class_counts: expected a finite number > 0 for each class, but {named}")
     return counts
 
 

@@ -41,9 +41,9 @@ class Build(Protocol):
 
     def __call__(
         self,
-        class_counts: Sequence[int],
+        class_counts: Sequence[float],
         *,
-        num_samples: int | None = None,
+        num_samples: float | None = None,
         ignore_index: int = -100,
         process_group: dist.ProcessGroup | None = None,
         **parameters: float,
@@ -93,9 +93,9 @@ def _spec(name: str, make: Make, *parameters: str, **needs: Any) -> LossSpec:  #
     """Return the spec of a loss whose module is ``make(class_counts, num_samples, parameters, shared)``."""
 
     def build(
-        class_counts: Sequence[int],
+        class_counts: Sequence[float],
         *,
-        num_samples: int | None = None,
+        num_samples: float | None = None,
         ignore_index: int = -100,
         process_group: dist.ProcessGroup | None = None,
         **given: float,
@@ -108,7 +108,7 @@ def _spec(name: str, make: Make, *parameters: str, **needs: Any) -> LossSpec:  #
     return LossSpec(name, build, parameters, **needs)
 
 
-def _balanced_ce(counts: Sequence[int], _: int, own: dict[str, Any], shared: dict[str, Any]) -> nn.Module:
+def _balanced_ce(counts: Sequence[float], _: float, own: dict[str, Any], shared: dict[str, Any]) -> nn.Module:
     beta = own.pop("beta", 0.9999)
     return losses.CELoss(**own, weight=class_balanced_weights(counts, beta), **shared)
 
@@ -188,9 +188,9 @@ def _own(name: str) -> LossSpec:
         _check_range(name, parameter, value, defaults)
 
     def build(
-        class_counts: Sequence[int],
+        class_counts: Sequence[float],
         *,
-        num_samples: int | None = None,
+        num_samples: float | None = None,
         ignore_index: int = -100,
         process_group: dist.ProcessGroup | None = None,
         **given: float,

@@ -27,6 +27,17 @@ def test_known_numbers(rule, expected):
     assert values.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def test_counts_below_one():
+    """2 % of the pixels of 25 images: n = 0.5."""
+    shares = (24.5, 0.5)
+    assert class_margins(shares, M=1).tolist() == pytest.approx([1 / 7, 1.0])
+    assert ldam_margins((8.0, 0.5)).tolist() == pytest.approx([0.25, 0.5])
+    assert log_prior(shares).tolist() == pytest.approx([math.log(0.98), math.log(0.02)])
+    # 1 − 0.25^0.5 = ½ and 1 − 0.25² = 15/16: weights as 16/15 to 2, with the sum 2
+    assert class_balanced_weights((2.0, 0.5), beta=0.25).tolist() == pytest.approx([16 / 23, 30 / 23])
+    assert hem_margin(0.5, M=2) == 2.0
+
+
 def test_margins_of_known_data_sets():
     assert hem_margin(50_000) == pytest.approx(0.2)
     assert hem_margin(1_281_167) == pytest.approx(0.0395, abs=5e-5)
@@ -60,9 +71,15 @@ def test_limits_of_class_balanced_weights():
 
 
 @pytest.mark.parametrize("rule", BY_COUNTS)
-def test_every_class_needs_a_sample(rule):
-    for bad, named in (((5, 0, 3), "class 1 has 0"), ((5, 3, -2), "class 2 has -2"), ((float("nan"), 1), "class 0")):
-        with pytest.raises(ValueError, match=f"class_counts: expected at least 1 sample of each class, but {named}"):
+def test_every_class_needs_a_count_above_zero(rule):
+    cases = (
+        ((5, 0, 3), "class 1 has 0"),
+        ((5, 3, -2), "class 2 has -2"),
+        ((float("nan"), 1), "class 0"),
+        ((1, math.inf), "class 1 has inf"),
+    )
+    for bad, named in cases:
+        with pytest.raises(ValueError, match=f"class_counts: expected a finite number > 0 for each class, but {named}"):
             rule(bad)
     with pytest.raises(ValueError, match="class_counts: expected one number a class"):
         rule(())
@@ -71,7 +88,8 @@ def test_every_class_needs_a_sample(rule):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: hem_margin(0), "num_samples: expected at least 1, got 0"),
+        (lambda: hem_margin(0), "num_samples: expected a finite number > 0, got 0"),
+        (lambda: hem_margin(math.inf), "num_samples: expected a finite number > 0, got inf"),
         (lambda: hem_margin(10, M=-1), "M: expected a finite number >= 0, got -1"),
         (lambda: class_margins([1], M=math.inf), "M: expected a finite number >= 0, got inf"),
         (lambda: class_balanced_weights([1], beta=1.0), r"beta: expected a number in \[0, 1\), got 1.0"),

@@ -11,6 +11,7 @@ from study.errors import InputError
 from study.methods import METHODS
 from study.models.registry import MODELS
 from study.options import all_tasks, study_config
+from study.preflight import check_loss
 from study.tasks import PROBES, TASKS
 from study.tasks.types import Applies
 from study.trial import splits
@@ -47,6 +48,19 @@ class TestEveryTask:
             with pytest.raises(InputError, match="cannot use") as error:
                 study_config({"task": task.name, "losses": ["ce", loss]})
             assert reason in str(error.value)
+
+
+@pytest.mark.parametrize("loss", ["hem+", "logit_adjusted", "ce_balanced", "ldam"])
+def test_a_class_of_two_percent_of_the_pixels_of_forty_images_has_less_than_one_sample_and_is_no_error(loss):
+    labels = np.zeros((40, 10, 10), np.int64)
+    labels[:, 5:] = 1
+    labels[:, 0, :2] = 2
+    images = np.random.default_rng(0).integers(0, 256, (40, 10, 10, 1), np.uint8)
+    source = Source("thin", Images(images, labels), None, ("ground", "sky", "crack"), "none")
+    config = study_config({"task": "segmentation", "preset": "smoke", "losses": ("ce", "hem", loss)})
+    data = splits(config, source, 0, final=False)
+    assert (len(data.train), data.class_counts) == (27, pytest.approx((27 * 0.48, 27 * 0.5, 27 * 0.02)))
+    check_loss(config, source, "plain", loss)
 
 
 def test_all_runs_the_core_losses_everywhere_from_quick_on():

@@ -50,7 +50,7 @@ from study.measure import load_network
 from study.options import study_config
 from study.probes import accuracy
 from study.run import RunDirectory, write_json
-from study.search import SearchFeed
+from study.search import SearchFeed, starting_counts
 from study.seeds import derive
 from study.statistics import smallest_detectable, wilson
 from study.tables import frame
@@ -111,8 +111,7 @@ def run_stages(asked: StudyConfig, images: StudyConfig, source: Source, run: Run
     The seed of `asked` decides what is trained and how, that of `images` cuts the data.
     """
     recipe, arm = get_task(images.task).recipe(source), get_task(images.task).endpoint.arm
-    counts = {r: splits(images, source, r, final=False).class_counts for r in range(images.replicates)}
-    feed = SearchFeed(asked, run, recipe, counts)
+    feed = SearchFeed(asked, run, recipe, starting_counts(images, source))
     while (training := feed.next()) is not None:
         feed.done(training, run_training(training, images, source, run))
     for training in rescore_trainings(asked, run, recipe):

@@ -124,13 +124,12 @@ def drive(config: Any, path: Path, trial: Callable[..., None] | None, warm: int)
     from study.config import Resources
     from study.progress import StageProgress
     from study.run import Key, RunDirectory
-    from study.search import SearchFeed, training_of
+    from study.search import SearchFeed, starting_counts, training_of
     from study.tasks import get_task
-    from study.trial import splits
 
     source, run = source_of(config), RunDirectory(path)
     recipe = dict(get_task(config.task).recipe(source))
-    counts = {r: splits(config, source, r, final=False).class_counts for r in range(config.replicates)}
+    counts = starting_counts(config, source)
     quiet = Console(file=io.StringIO(), force_terminal=True)  # a bar, as a user sees it, but nowhere
     loss = config.losses[0]
     first = [training_of(recipe, Key(WARM, "plain", loss, "", 0, number), {}, 0) for number in range(warm)]

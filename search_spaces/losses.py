@@ -14,7 +14,8 @@ Parameters = Mapping[str, float]
 M_RANGE = (2.0, 2e6)
 """Range of HEM's M; the margin is sqrt(M / S) for S training samples."""
 FIRST_MARGINS = (0.2, 1.0)
-"""Margins that the first two shared points try, whatever S is."""
+"""Margins that the first two shared points begin training with, whatever S is. Where classes come in turn, S is that of
+the first experience; later ones have another S, and so another margin."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class LossSpace:
     Attributes:
         distributions: parameter → distribution.
         literature: number of classes → the published parameters.
-        first_points: number of training samples S → parameters on the first two shared points; for a user's own loss
-            none, and they are quasi-random there too.
+        first_points: number of samples S that the loss first trains on → parameters on the first two shared points; for
+            a user's own loss none, and they are quasi-random there too.
     """
 
     distributions: Mapping[str, BaseDistribution]
     literature: Callable[[int], Parameters]
-    first_points: Callable[[int], tuple[Parameters, ...]]
+    first_points: Callable[[float], tuple[Parameters, ...]]
 
 
-def margin_to_m(margin: float, num_samples: int) -> float:
+def margin_to_m(margin: float, num_samples: float) -> float:
     """Return M = S·μ², clipped to the searched range.
 
     Args:

@@ -7,7 +7,7 @@ failed Optuna trial marked `interrupted`; its parameters are tried again in the 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -18,7 +18,10 @@ from study.errors import InputError
 from study.run import Key, RunDirectory
 from study.seeds import derive
 from study.spaces import Point, distributions, near_edge, opening, split_point
-from study.trial import Training
+from study.trial import Training, splits
+
+if TYPE_CHECKING:
+    from study.data.types import Source
 
 FEWEST_TRIALS = 4
 SLOWER_ALLOWED = 1.6
@@ -30,6 +33,17 @@ def training_of(recipe: Mapping[str, Any], key: Key, point: Point, seed: int, **
     """Return the training for a point of a search space; what the point does not name comes from the recipe."""
     shared, own = split_point(point)
     return Training(key, {**recipe, **shared}, own, seed, **more)
+
+
+def starting_counts(config: StudyConfig, source: "Source") -> dict[tuple[str, int], tuple[float, ...]]:
+    """Return (method, replicate) → n_i (C,) of what a search's losses first train on: their margins follow from it."""
+    from study.methods import first_counts
+
+    return {
+        (method, replicate): first_counts(method, splits(config, source, replicate, final=False))
+        for replicate in range(config.replicates)
+        for method in config.methods
+    }
 
 
 @dataclass
@@ -84,7 +98,7 @@ class SearchFeed:
         config: StudyConfig,
         run: RunDirectory,
         recipe: Mapping[str, Any],
-        counts: Mapping[int, tuple[int, ...]],
+        counts: Mapping[tuple[str, int], tuple[float, ...]],
         *,
         trials: int | None = None,
         lowered: Callable[[int, str], None] | None = None,
@@ -95,7 +109,7 @@ class SearchFeed:
             config: the study.
             run: where cells and optuna.db lie.
             recipe: the literature recipe.
-            counts: replicate → training images by class.
+            counts: of `starting_counts`.
             trials: per search; None takes the config's, which may be lowered after the first trainings.
             lowered: told the number of trials and the reason once it is fixed.
         """
@@ -107,7 +121,7 @@ class SearchFeed:
         self.measured: list[float] = []
         storage = open_storage(run)
         self.searches = [
-            self._open(storage, method, loss, replicate, counts[replicate])
+            self._open(storage, method, loss, replicate, counts[method, replicate])
             for replicate in range(config.replicates)
             for method, loss in config.pairs
         ]
@@ -115,7 +129,7 @@ class SearchFeed:
             self._take_over(search)
 
     def _open(
-        self, storage: optuna.storages.BaseStorage, method: str, loss: str, replicate: int, counts: tuple[int, ...]
+        self, storage: optuna.storages.BaseStorage, method: str, loss: str, replicate: int, counts: tuple[float, ...]
     ) -> _Search:
         study = optuna.create_study(
             storage=storage,

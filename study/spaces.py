@@ -61,7 +61,7 @@ def opening(
     method: str,
     replicate: int,
     num_classes: int,
-    num_samples: int,
+    num_samples: float,
     trials: int,
 ) -> list[tuple[str, Point]]:
     """Return the points that open a search, each with its source: first "literature", then the "shared" ones.
@@ -77,7 +77,7 @@ def opening(
         method: how the task trains.
         replicate: which replicate.
         num_classes: C.
-        num_samples: S, the training images.
+        num_samples: S, the images that the loss first trains on.
         trials: how many trials the search has; half of them, rounded down, are shared points.
     """
     space = loss_space(loss)

@@ -20,7 +20,7 @@ from study.measure import evaluate_model
 from study.pool import Feed, ListFeed, run_pool
 from study.progress import StageProgress, totals_by_loss
 from study.run import RunDirectory
-from study.search import SearchFeed
+from study.search import SearchFeed, starting_counts
 from study.tasks import get_task
 from study.trial import Training, splits
 from study.work import Job, JobFeed
@@ -88,7 +88,7 @@ def trainings(context: Context) -> Generator[tuple[Feed, StageProgress], None, N
 
 def _search(context: Context) -> Iterator[tuple[Feed, StageProgress]]:
     config, run, budget = context.config, context.run, context.study["budget"]
-    counts = {r: splits(config, context.source, r, final=False).class_counts for r in range(config.replicates)}
+    counts = starting_counts(config, context.source)
     searches = {loss: config.replicates * sum(other == loss for _, other in config.pairs) for loss in config.losses}
 
     def lowered(trials: int, reason: str) -> None:

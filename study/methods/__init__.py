@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from study.errors import unknown
 from study.methods.adversarial import adversarial
-from study.methods.continual import joint, naive, replay
+from study.methods.continual import first_counts, joint, naive, replay
 from study.methods.outliers import outlier_exposure
 from study.methods.plain import drw, plain
 from study.methods.types import Epochs, Job, Running
@@ -32,4 +32,4 @@ def get_method(name: str) -> Callable[[Job], Running]:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Epochs", "Job", "Running", "get_method"]
+__all__ = ["METHODS", "Epochs", "Job", "Running", "first_counts", "get_method"]

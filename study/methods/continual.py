@@ -18,7 +18,7 @@ from study.methods.types import Epochs, Job, Running
 from study.training import fit
 
 if TYPE_CHECKING:
-    from study.data.types import Images
+    from study.data.types import Images, Splits
     from study.training.loop import State
 
 INITIAL = "initial"
@@ -100,6 +100,18 @@ def replay(job: Job) -> Running:
 def joint(job: Job) -> Running:
     """Train on all experiences at once."""
     return _begin(job, (tuple(sorted(c for part in job.data.experiences for c in part)),), memory_size=0)
+
+
+def first_counts(method: str, data: "Splits") -> tuple[float, ...]:
+    """Return n_i (C,) of what a method's loss first trains on: 0 for classes that come in later experiences.
+
+    Args:
+        method: its name; any but `naive` and `replay` trains on all images from the beginning.
+        data: what is trained on.
+    """
+    if method not in (naive.__name__, replay.__name__):
+        return data.class_counts
+    return tuple(n if c in data.experiences[0] else 0 for c, n in enumerate(data.class_counts))
 
 
 def _begin(job: Job, parts: tuple[tuple[int, ...], ...], memory_size: int) -> Running:

@@ -4,17 +4,16 @@ from study import confirm
 from study.attacks import attack_jobs
 from study.ledger import evaluation_keys
 from study.measure import evaluate_model
-from study.search import SearchFeed
+from study.search import SearchFeed, starting_counts
 from study.tasks import get_task
-from study.trial import run_training, splits
+from study.trial import run_training
 from study.work import first_ready
 
 
 def train_everything(config, run, source):
     """Search, re-score, retrain and sweep."""
     recipe = dict(get_task(config.task).recipe(source))
-    counts = {r: splits(config, source, r, final=False).class_counts for r in range(config.replicates)}
-    feed = SearchFeed(config, run, recipe, counts)
+    feed = SearchFeed(config, run, recipe, starting_counts(config, source))
     while (training := feed.next()) is not None:
         feed.done(training, run_training(training, config, source, run))
     for training in confirm.rescore_trainings(config, run, recipe):

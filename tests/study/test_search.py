@@ -9,12 +9,18 @@ from optuna.trial import TrialState
 from search_spaces.imbalanced import RECIPES
 from search_spaces.shared import SHARED
 from study.config import StudyConfig
+from study.data.embedded import digits
+from study.options import study_config
 from study.run import Key, RunDirectory
-from study.search import SearchFeed, point_of, study_name
+from study.search import SearchFeed, point_of, starting_counts, study_name, training_of
 from study.spaces import opening
+from study.trial import _begin, splits
 
 RECIPE = RECIPES["mnist5k"]
-COUNTS = {0: (350, 226, 146, 95, 61, 39, 25, 16, 10, 7), 1: (7, 350, 226, 146, 95, 61, 39, 25, 16, 10)}
+COUNTS = {
+    ("plain", 0): (350, 226, 146, 95, 61, 39, 25, 16, 10, 7),
+    ("plain", 1): (7, 350, 226, 146, 95, 61, 39, 25, 16, 10),
+}
 
 
 def config(**changes):
@@ -122,6 +128,26 @@ def test_literature_comes_first_and_hem_tries_margins_of_02_and_1(tmp_path):
     assert first["training"]["recipe"]["learning_rate"] == RECIPE["learning_rate"]
     assert second["training"]["loss_parameters"]["M"] == pytest.approx(975 * 0.2**2)
     assert third["training"]["loss_parameters"]["M"] == pytest.approx(975)
+
+
+@pytest.mark.parametrize("method", ["replay", "naive", "joint"])
+def test_a_continual_learner_begins_with_margins_of_02_and_1(tmp_path, method):
+    """S is that of the first experience (all images under joint), as the loss is built with it."""
+    study = study_config(
+        {"task": "continual", "preset": "smoke", "dataset": "digits", "methods": [method], "losses": ["ce", "hem"]}
+    )
+    counts, source = {}, digits()
+    for replicate in range(study.replicates):
+        data = splits(study, source, replicate, final=False)
+        first = range(10) if method == "joint" else data.experiences[0]
+        counts[method, replicate] = tuple(int((data.train.labels == c).sum()) if c in first else 0 for c in range(10))
+    assert starting_counts(study, source) == counts
+    feed = SearchFeed(study, RunDirectory(tmp_path), RECIPE, starting_counts(study, source))
+    for search in feed.searches[1::2]:  # hem's
+        (_, first), (_, second) = search.opening[1:3]
+        for point, margin in ((first, 0.2), (second, 1.0)):
+            training = training_of(RECIPE, search.key(0), point, seed=0)
+            assert _begin(training, study, source, None, "cpu", 0, 1)[1].loss.margin == pytest.approx(margin)
 
 
 def test_a_loss_under_a_second_name_gets_the_same_rows(tmp_path, monkeypatch):

@@ -171,20 +171,22 @@ def train(
 
     from study.training.parallel import same_over_ranks
 
-    state, epochs = _load(checkpoint, training)
+    state, epochs, margins = _load(checkpoint, training)
     if not same_over_ranks(len(epochs), torch.device(device), world_size):  # one sees a file that another does not
-        state, epochs = None, []
+        state, epochs, margins = None, [], []
     model, running = _begin(training, config, source, state, device, rank, world_size)
+    margins = _margin_range(running.loss, margins)
     started = saved = time.perf_counter()
     for metrics, get_state in running.epochs:
         epochs.append(metrics)
+        margins = _margin_range(running.loss, margins)  # a continual learner's loss is another in every experience
         now = time.perf_counter()
         if report is not None:
             report(metrics)
         if timeout and now - started > timeout:
             raise TimeoutError(f"not finished after {timeout:g} s (--trial-timeout)")
         if checkpoint is not None and rank == 0 and now - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, training, get_state(), epochs)
+            _save(checkpoint, training, get_state(), epochs, margins)
             saved = now
     last = epochs[-1]
     return {
@@ -193,7 +195,7 @@ def train(
         "metrics": {k.removeprefix("validation_"): v for k, v in last.items() if k.startswith("validation_")},
         "epochs": epochs,
         "images": len(splits_of(training.key, config, source).train) * config.epochs,
-        "margin": _margin_range(running.loss),
+        "margin": margins or None,
         "model": model,
         "kept": running.kept,
     }
@@ -248,38 +250,49 @@ def _judged_often(key: Key) -> bool:
     return key.stage == "confirm" and key.method not in ("plain", "drw")
 
 
-def _margin_range(loss: "torch.nn.Module") -> list[float] | None:
-    """Return the smallest and the largest margin of a loss that has one."""
+def _margin_range(loss: "torch.nn.Module", before: list[float]) -> list[float]:
+    """Return the smallest and the largest margin of a loss and of those `before`; [] if there are none."""
     import torch
 
     margin = getattr(loss, "margin", None)
     if not isinstance(margin, int | float | torch.Tensor):
-        return None
-    return [float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())]
+        return before
+    found = [*before, float(torch.as_tensor(margin).min()), float(torch.as_tensor(margin).max())]
+    return [min(found), max(found)]
 
 
-def _load(checkpoint: Path | None, training: Training) -> tuple[dict[str, Any] | None, list[dict[str, float]]]:
-    """Return the state a killed training left, if it was this one's."""
+def _load(
+    checkpoint: Path | None, training: Training
+) -> tuple[dict[str, Any] | None, list[dict[str, float]], list[float]]:
+    """Return the state, the epochs and the range of margins that a killed training left, if it was this one's."""
     import torch
 
     if checkpoint is None or not checkpoint.is_file():
-        return None, []
+        return None, [], []
     try:
         saved = torch.load(checkpoint, weights_only=True)
-        return (saved["state"], saved["epochs"]) if saved["training"] == repr(training) else (None, [])
+        if saved["training"] == repr(training):
+            return saved["state"], saved["epochs"], saved["margins"]
+        return None, [], []
     except Exception as error:  # whatever torch trips over in a damaged file
         checkpoint.unlink(missing_ok=True)
         print(f"{checkpoint.name}: damaged ({type(error).__name__}); this training starts again")
-        return None, []
+        return None, [], []
 
 
-def _save(checkpoint: Path, training: Training, state: Mapping[str, Any], epochs: list[dict[str, float]]) -> None:
+def _save(
+    checkpoint: Path,
+    training: Training,
+    state: Mapping[str, Any],
+    epochs: list[dict[str, float]],
+    margins: list[float],
+) -> None:
     import io
 
     import torch
 
     buffer = io.BytesIO()
-    torch.save({"training": repr(training), "state": dict(state), "epochs": epochs}, buffer)
+    torch.save({"training": repr(training), "state": dict(state), "epochs": epochs, "margins": margins}, buffer)
     write_atomic(checkpoint, buffer.getvalue())
 
 

@@ -11,6 +11,7 @@ from study import trial
 from study.data.embedded import digits
 from study.data.types import Images
 from study.methods import Running
+from study.options import study_config
 from study.run import Key, RunDirectory
 from study.trial import Training, build_network, splits, train
 from study.watchdog import Watchdog
@@ -61,6 +62,28 @@ def test_the_objective_is_the_validation_metric_of_the_last_epoch(monkeypatch):
     cell = train(Training(KEY, RECIPE, {}, seed=0), STUDY, digits())
     assert cell["objective"] == 0.7
     assert cell["metrics"] == {"balanced_accuracy": 0.7, "accuracy": 0.65}
+
+
+def test_the_margins_of_a_continual_learner_are_those_of_all_experiences_over_a_resume(tmp_path, monkeypatch):
+    """The first experience has no memory and the largest margin of hem, the last ones have the smallest."""
+    study = study_config(
+        {"task": "continual", "preset": "smoke", "losses": ["ce", "hem"], "methods": ["replay"], "epochs": 2}
+    )
+    training = Training(Key("search", "replay", "hem", "", 0, 0), RECIPE, {"M": 100.0}, seed=0)
+    data = splits(study, digits(), 0, final=False)
+    sizes = [sum(data.class_counts[c] for c in part) + 50 * (k > 0) for k, part in enumerate(data.experiences)]
+    expected = [(100 / max(sizes)) ** 0.5, (100 / sizes[0]) ** 0.5]
+
+    def killed(metrics):
+        if metrics["epoch"] == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(training, study, digits(), checkpoint=tmp_path / "state.pt", report=killed)
+    cell = train(training, study, digits(), checkpoint=tmp_path / "state.pt")
+    assert len(cell["epochs"]) == 10
+    assert cell["margin"] == pytest.approx(expected)
 
 
 def test_a_watchdog_writes_the_cell_and_then_ends_the_process(tmp_path, monkeypatch):

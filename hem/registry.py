@@ -109,13 +109,15 @@ def _spec(name: str, make: Make, *parameters: str, **needs: Any) -> LossSpec:  #
 
 
 def _balanced_ce(counts: Sequence[float], _: float, own: dict[str, Any], shared: dict[str, Any]) -> nn.Module:
-    beta = own.pop("beta", 0.9999)
-    return losses.CELoss(**own, weight=class_balanced_weights(counts, beta), **shared)
+    N = own.pop("N", 10_000.0)  # Cui et al.'s name: β = (N − 1) / N is even in N on a logarithmic scale, not in β
+    if not 1.0 <= N < math.inf:
+        raise ValueError(f"N: expected a finite number >= 1, got {N!r}")
+    return losses.CELoss(**own, weight=class_balanced_weights(counts, (N - 1.0) / N), **shared)
 
 
 _BUILT_IN = (
     _spec("ce", lambda n, s, own, shared: losses.CELoss(**own, **shared), "label_smoothing"),
-    _spec("ce_balanced", _balanced_ce, "beta", "label_smoothing"),
+    _spec("ce_balanced", _balanced_ce, "N", "label_smoothing"),
     _spec(
         "ce_resampled", lambda n, s, own, shared: losses.CELoss(**own, **shared), "label_smoothing", sampler="balanced"
     ),

@@ -83,10 +83,10 @@ _DICE = _fixed({"smooth": FloatDistribution(0.01, 100.0, log=True)}, {"smooth": 
 LOSS_SPACES: Mapping[str, LossSpace] = {
     "ce": _CE,
     "ce_balanced": _fixed(
-        {"beta": FloatDistribution(0.9, 0.99999), "label_smoothing": _SMOOTHING},
-        {"beta": 0.9999, "label_smoothing": 0.0},
-        {"beta": 0.999, "label_smoothing": 0.05},
-        {"beta": 0.99, "label_smoothing": 0.1},
+        {"N": FloatDistribution(10.0, 1e5, log=True), "label_smoothing": _SMOOTHING},
+        {"N": 1e4, "label_smoothing": 0.0},
+        {"N": 1e3, "label_smoothing": 0.05},
+        {"N": 1e2, "label_smoothing": 0.1},
     ),
     "ce_resampled": _CE,
     "focal": _fixed({"gamma": FloatDistribution(0.5, 5.0)}, {"gamma": 2.0}, {"gamma": 1.0}, {"gamma": 3.0}),

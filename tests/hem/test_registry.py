@@ -40,7 +40,7 @@ def test_the_names():
     ("name", "cls", "parameters"),
     [
         ("ce", CELoss, {"label_smoothing": 0.1}),
-        ("ce_balanced", CELoss, {"label_smoothing": 0.1, "beta": 0.99}),
+        ("ce_balanced", CELoss, {"label_smoothing": 0.1, "N": 100.0}),
         ("ce_resampled", CELoss, {"label_smoothing": 0.1}),
         ("focal", FocalLoss, {"gamma": 1.0}),
         ("ldam", LDAMLoss, {"max_margin": 0.3}),
@@ -74,7 +74,9 @@ def test_what_the_losses_take_from_the_class_counts():
     assert torch.equal(get_loss("ldam").build(COUNTS).class_margins, ldam_margins(COUNTS))
     assert torch.equal(get_loss("logit_adjusted").build(COUNTS).log_prior, log_prior(COUNTS))
     assert torch.equal(get_loss("ce_balanced").build(COUNTS).weight, class_balanced_weights(COUNTS))
-    assert torch.equal(get_loss("ce_balanced").build(COUNTS, beta=0.9).weight, class_balanced_weights(COUNTS, 0.9))
+    assert torch.equal(get_loss("ce_balanced").build(COUNTS, N=10).weight, class_balanced_weights(COUNTS, 0.9))
+    with pytest.raises(ValueError, match="N: expected a finite number >= 1, got 0"):
+        get_loss("ce_balanced").build(COUNTS, N=0)
     assert get_loss("ce").build(COUNTS).weight is None
 
 

@@ -7,13 +7,14 @@ import pytest
 from optuna.trial import TrialState
 
 from search_spaces.imbalanced import RECIPES
+from search_spaces.losses import LOSS_SPACES
 from search_spaces.shared import SHARED
 from study.config import StudyConfig
 from study.data.embedded import digits
 from study.options import study_config
 from study.run import Key, RunDirectory
 from study.search import SearchFeed, point_of, starting_counts, study_name, training_of
-from study.spaces import opening
+from study.spaces import near_edge, opening
 from study.trial import _begin, splits
 
 RECIPE = RECIPES["mnist5k"]
@@ -151,8 +152,6 @@ def test_a_continual_learner_begins_with_margins_of_02_and_1(tmp_path, method):
 
 
 def test_a_loss_under_a_second_name_gets_the_same_rows(tmp_path, monkeypatch):
-    from search_spaces.losses import LOSS_SPACES
-
     monkeypatch.setitem(LOSS_SPACES, "another", LOSS_SPACES["ce"])
     run, study = RunDirectory(tmp_path), config(losses=("ce", "hem", "another"))
     drive(SearchFeed(study, run, RECIPE, COUNTS), run)
@@ -268,6 +267,15 @@ def test_points_lie_inside_their_ranges(tmp_path):
             assert set(point) == set(space)
             for name, distribution in space.items():
                 assert distribution._contains(distribution.to_internal_repr(point[name])), (loss, name, point[name])
+
+
+def test_the_n_of_class_balanced_weights_is_searched_by_its_logarithm():
+    """Of 10 to 100,000, four decades, the first and last fifth of a decade are the edge; the literature is inside."""
+    space = LOSS_SPACES["ce_balanced"]
+    assert space.literature(10)["N"] == 1e4
+    assert [point["N"] for point in space.first_points(1000)] == [1e3, 1e2]
+    near = {N: near_edge({"loss.N": N}, "ce_balanced") == ["loss.N"] for N in (15.0, 16.0, 1e4, 6.3e4, 6.4e4)}
+    assert near == {15.0: True, 16.0: False, 1e4: False, 6.3e4: False, 6.4e4: True}
 
 
 def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():

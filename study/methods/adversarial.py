@@ -1,7 +1,8 @@
 """Adversarial training around any loss: PGD, one-step and TRADES, with the same or with the loss's own inner attack.
 
-The `…_own` methods differ from the others in the inner attack's objective alone: radius, steps and so the number of
-forward and backward passes are the same for every loss.
+The inner attack raises the same for every loss under `pgd` and `fast` (cross-entropy and the untruncated margin) and
+under `trades` (as TRADES is defined, the divergence from the clean prediction); under `…_own` it raises the loss's own
+objective. Nothing else differs between a method and its `…_own`: neither radius nor steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -73,9 +74,8 @@ def _regime(attack: str, eps: float, own_objective: bool) -> "Regime":
     def on_attacked(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         return model(attacked(model, loss, images, labels)), None
 
-    def trades(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not len(images):
-            return model(images), None
+    def trades(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        # A rank without images takes the same passes: others wait for it in synchronised batch norm and in the loss.
         if own_objective:
             moved = attacked(model, loss, images, labels)
         else:
@@ -87,9 +87,10 @@ def _regime(attack: str, eps: float, own_objective: bool) -> "Regime":
 
 
 def divergence(clean: Tensor, moved: Tensor) -> Tensor:
-    """Return the mean over samples of KL(softmax clean ‖ softmax moved) of logits (N, C)."""
+    """Return the mean over samples of KL(softmax clean ‖ softmax moved) of logits (N, C); 0 of none."""
     target = F.log_softmax(clean.float(), 1)
-    return F.kl_div(F.log_softmax(moved.float(), 1), target, reduction="batchmean", log_target=True)
+    total = F.kl_div(F.log_softmax(moved.float(), 1), target, reduction="sum", log_target=True)
+    return total / max(1, len(clean))
 
 
 def away_from(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:

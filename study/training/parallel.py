@@ -80,8 +80,9 @@ class Objective(nn.Module):
         share = self.world_size * len(images) / global_images
         if self.scaled_here and len(images) == 0:
             unused = [parameter.sum() for parameter in self.loss.parameters() if parameter.requires_grad]
-            return 0.0 * (logits.sum() + sum(unused)), logits
-        value = self.loss(logits, labels) * share if self.scaled_here else self.loss(logits, labels)
+            value = 0.0 * (logits.sum() + sum(unused))
+        else:
+            value = self.loss(logits, labels) * share if self.scaled_here else self.loss(logits, labels)
         return (value if extra is None else value + share * extra), logits
 
     def _precision(self) -> AbstractContextManager[None]:

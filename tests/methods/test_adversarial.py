@@ -11,6 +11,7 @@ from hem import HEMLoss
 from study.methods import get_method
 from study.methods.adversarial import _regime, divergence, robust_judge
 from study.methods.inner_attack import cross_entropy, own, pgd, shared, untruncated_margin
+from study.training.parallel import Objective
 from tests.methods.jobs import job, weights
 
 EPS = 0.1
@@ -162,6 +163,40 @@ def test_trades_weighs_its_second_term_with_six(method, monkeypatch):
     expected = (clean.softmax(1) * (clean.log_softmax(1) - moved.log_softmax(1))).sum(1).mean()
     assert expected > 1e-4
     assert extra.item() == pytest.approx(6 * expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+@pytest.mark.parametrize("own_objective", [False, True])
+@pytest.mark.parametrize("attack", ["pgd", "fast", "trades"])
+def test_a_rank_without_images_takes_the_passes_of_the_others(attack, own_objective, reduces):
+    """Ranks meet in the network's passes, and in a loss that reduces its denominator: as many of them, and nothing."""
+    seen = {}
+    for count in (8, 0):
+        begun, passes = job("focal"), []
+        inner = begun.spec.build([1] * 10)
+
+        def loss(logits, labels, inner=inner, passes=passes):
+            passes.append("loss")
+            return inner(logits, labels)
+
+        def met(module, given, logits, passes=passes):
+            passes.append("forward")
+            if logits.requires_grad:
+                logits.register_hook(lambda _: passes.append("backward"))
+
+        begun.model.register_forward_hook(met)
+        training = torch.nn.Module()
+        training.forward = loss
+        if reduces:
+            training.process_group = None
+        regime = _regime(attack, EPS, own_objective)
+        objective = Objective(begun.model, training, torch.device("cpu"), 2, regime)
+        value, _ = objective(images(count), torch.arange(count), 8)
+        value.backward()
+        seen[count] = [one for one in passes if reduces or one != "loss"]
+        assert count or value == 0
+    assert seen[0] == seen[8]
+    assert seen[8].count("forward") == {"pgd": 8, "fast": 2, "trades": 9 + (not own_objective)}[attack]
 
 
 def test_an_attack_uses_the_running_statistics_and_leaves_them():

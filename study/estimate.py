@@ -25,8 +25,8 @@ PROBED = 4
 """Points of the stand-in under attack."""
 CELL_BYTES, EPOCH_BYTES, PAGE_BYTES = 2_000, 500, 6_000_000
 """Of a cell, of an epoch in it, and of the page with its tables: as the small studies have them."""
-EVALUATION_BYTES, CORRUPTED_BYTES = 250_000, 14
-"""Of a measured model's cell with its curves, and of what is kept of a corrupted image: its class and three scores."""
+EVALUATION_BYTES, CORRUPTED_BYTES = 250_000, 18
+"""Of a measured model's cell with its curves, and of what is kept of a corrupted image: its class and two scores."""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict
 
     shape = (len(kinds), len(SEVERITIES), len(points))
     predictions = np.empty(shape, dtype=np.int16)
-    found = {score: np.empty(shape, dtype=np.float32) for score in DAR_SCORES}
+    # Rounded to float32 a softmax probability just below a threshold of nearly 1 would be 1, and accepted.
+    found = {score: np.empty(shape) for score in DAR_SCORES}
     for i, kind in enumerate(kinds):
         for j, severity in enumerate(SEVERITIES):
             logits = subject.logits(model, under(kind, severity))

@@ -9,7 +9,8 @@ from study.data.corruption import TEST_KINDS, applicable, corrupt
 from study.data.embedded import mnist5k
 from study.errors import InputError
 from study.measure import outside
-from study.outputs import Subject, collect, from_scores
+from study.outputs import Subject, _corrupted, collect, from_scores
+from study.probes import dar
 from study.run import Key, RunDirectory
 from study.search import training_of
 from study.seeds import derive
@@ -104,6 +105,32 @@ def test_outside_sets_keep_their_groups_and_scores_their_sets(stored):
         expected = (known[:, None] > score).mean() + 0.5 * (known[:, None] == score).mean()
         found = value(arrays["ce"], probe="rejection", dataset=out.name, slice="mls", metric="auroc")
         assert found == pytest.approx(expected), out.name
+
+
+class Sure(torch.nn.Module):
+    """Says class 0 of every image, with 1 − p = 2.9e-8: 9 classes of e^−19.553 each."""
+
+    def forward(self, images):
+        return torch.tensor([[19.553, *[0.0] * 9]]).repeat(len(images), 1)
+
+
+def test_a_corrupted_image_just_below_a_threshold_of_nearly_one_is_rejected(tmp_path):
+    """1 − 2.9e-8 is 1 in float32; the validation images' threshold may be 1 − 1e-9."""
+    subject = Subject(key_of("ce"), STUDY, mnist5k(), RunDirectory(tmp_path), "cpu", given=Sure())
+    msp = _corrupted(subject, Sure(), {})["corruption/msp"]
+    np.testing.assert_allclose(1 - msp, 2.9e-8, rtol=1e-3)
+    assert not dar.counted(msp.ravel(), np.ones(msp.size, dtype=bool), 1 - 1e-9).any()
+
+
+def test_scores_of_corrupted_images_that_were_stored_in_float32_are_read_as_they_are(stored):
+    _, arrays = stored
+    narrow = {name: a.astype(np.float32) if name == "corruption/msp" else a for name, a in arrays["ce"].items()}
+    rows, others = (from_scores(each)["rows"] for each in (arrays["ce"], narrow))
+    assert len(rows) == len(others)
+    assert all(
+        row == other or row["value"] == pytest.approx(other["value"], abs=0.01, nan_ok=True)
+        for row, other in zip(rows, others, strict=True)
+    )
 
 
 class Maps(torch.nn.Module):

@@ -16,7 +16,7 @@ from study.tasks import PROBES, get_task
 from study.trial import splits
 
 if TYPE_CHECKING:
-    from study.data.types import Source
+    from study.data.types import Source, Splits
 
 PAPER_MARGINS = (0.03, 1.0)
 """Margins that the paper's own experiments span; one outside of them is marked."""
@@ -117,34 +117,40 @@ def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
     from study.data.companions import missing
     from study.measure import outside
 
-    cuts = [splits(config, source, r, final=True) for r in range(config.replicates)]
+    cuts = [_split(config, source, r) for r in range(config.replicates)]
     return {
         "name": source.name,
         "fingerprint": source.fingerprint(),
         "licence": source.licence,
         "corruptions": str(source.official_corruptions or "own, from the published formulas"),
         "shape": list(source.shape),
-        "classes": list(cuts[0].classes if get_task(config.task).dense else source.classes),
-        "splits": [
-            {
-                "replicate": r,
-                "classes": list(cut.classes),
-                "class_order": list(cut.class_order),
-                "experiences": [list(part) for part in cut.experiences],
-                "class_counts": list(cut.class_counts),
-                "n_train": len(cut.train),
-                "n_validation": len(cut.validation),
-                "n_test": len(cut.test),
-                "n_pool": cut.n_pool,
-                "test_train_ratio": cut.test_train_ratio,
-            }
-            for r, cut in enumerate(cuts)
-        ],
+        "classes": cuts[0]["classes"] if get_task(config.task).dense else list(source.classes),
+        "splits": cuts,
         "outside": [
             {"name": out.name, "group": out.group, "n": len(out.images), "left_out": list(out.dropped)}
             for out in outside(config, source, 0)
         ],
         "outside_missing": missing(source.name, config.ood_sets) if get_task(config.task).applies("rejection") else "",
+    }
+
+
+def _split(config: StudyConfig, source: "Source", replicate: int) -> dict[str, Any]:
+    """Return a replicate's cut for retraining, and under "search" that of its search if it is another."""
+    final, search = (_cut(splits(config, source, replicate, final=final)) for final in (True, False))
+    return {"replicate": replicate, **final, **({} if search == final else {"search": search})}
+
+
+def _cut(cut: "Splits") -> dict[str, Any]:
+    return {
+        "classes": list(cut.classes),
+        "class_order": list(cut.class_order),
+        "experiences": [list(part) for part in cut.experiences],
+        "class_counts": list(cut.class_counts),
+        "n_train": len(cut.train),
+        "n_validation": len(cut.validation),
+        "n_test": len(cut.test),
+        "n_pool": cut.n_pool,
+        "test_train_ratio": cut.test_train_ratio,
     }
 
 

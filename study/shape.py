@@ -106,10 +106,9 @@ def cell_shape(stage: str, state: object) -> Shape:
     return {"key": _KEY, "state": str, "seconds": MAYBE, **more}
 
 
-_SPLIT = {
-    "replicate": int,
+_CUT = {
     "classes": [str],
-    "experiences": [object],
+    "experiences": [[int]],
     "class_counts": [float],
     "n_train": int,
     "n_validation": int,
@@ -117,6 +116,7 @@ _SPLIT = {
     "n_pool": int,
     "test_train_ratio": float,
 }
+_SPLIT = {"replicate": int, **_CUT, "search?": _CUT}
 _ENDPOINT = {
     **dict.fromkeys(("probe", "dataset", "slice", "metric", "method", "label", "arm", "kind"), str),
     "higher_is_better": bool,

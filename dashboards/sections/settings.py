@@ -83,10 +83,22 @@ def _data_items(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     return items
 
 
+def _cuts(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each replicate's cut; two, with what each is used in under "cut", where the search has one of its own."""
+    found = []
+    for split in map(dict, data.get("splits") or ()):
+        search = split.pop("search", None)
+        found.append({**split, "cut": "retraining"} if search else split)
+        if search:
+            found.append({"replicate": split.get("replicate"), **search, "cut": "search"})
+    return found
+
+
 def _splits(data: Mapping[str, Any]) -> Table | None:
-    splits = [dict(split) for split in data.get("splits") or ()]
+    splits = _cuts(data)
     if not splits:
         return None
+    further = [name for name in ("cut", "experiences") if any(split.get(name) for split in splits)]
     names = ("replicate", "n_train", "n_validation", "n_test", "n_pool", "test_train_ratio")
     rows = []
     for split in splits:
@@ -98,8 +110,12 @@ def _splits(data: Mapping[str, Any]) -> Table | None:
             text = ", ".join(f"{classes[int(index)]}: {counts[int(index)]:.4g}" for index in order)
         else:
             text = ", ".join(f"{count:.4g}" for count in counts)
-        rows.append([*cells, text_cell(text, "prose")])
+        called = dict(enumerate(classes))
+        parts = [", ".join(str(called.get(c, c)) for c in part) for part in split.get("experiences") or ()]
+        told = {"cut": str(split.get("cut", "")), "experiences": "; ".join(parts)}
+        rows.append([*cells, *(text_cell(told[name], "prose") for name in further), text_cell(text, "prose")])
     columns = [Column(name.removeprefix("n_").replace("_", " "), True) for name in names]
+    columns += [Column({"cut": "used in"}.get(name, name)) for name in further]
     columns.append(Column("training images by class, head to tail"))
     return Table("splits-table", "Splits", columns, rows, pd.DataFrame(splits))
 

@@ -192,3 +192,25 @@ def test_outside_sets_name_what_was_left_out_and_what_was_not_there(view):
     (table,) = [block for block in blocks if getattr(block, "key", "") == "outside-table"]
     assert [cell.text for cell in table.rows[0]] == ["svhn", "far", "5", "0, 1"]
     assert "Not used: far: dtd." in [getattr(block, "text", "") for block in blocks]
+
+
+def test_a_search_with_a_cut_of_its_own_has_its_own_row_and_a_learner_its_experiences(view):
+    old = {key: value for key, value in view.data["splits"][0].items() if key != "class_order"}
+    cut = {**old, "classes": list("abcd"), "class_counts": [4, 3, 2, 1], "experiences": [[2, 0], [1, 3]]}
+    splits = [{**cut, "search": {**cut, "n_validation": 7, "experiences": [[0, 1], [2, 3]]}}]
+
+    def table(splits):
+        run = dataclasses.replace(view.run, study={**view.study, "data": {**view.data, "splits": splits}})
+        blocks = settings_section(dataclasses.replace(view, run=run)).blocks
+        [found] = [block for block in blocks if getattr(block, "key", "") == "splits-table"]
+        return found
+
+    found = table(splits)
+    assert [column.title for column in found.columns][-3:] == ["used in", "experiences", found.columns[-1].title]
+    assert [[cell.text for cell in row[-3:-1]] for row in found.rows] == [
+        ["retraining", "c, a; b, d"],
+        ["search", "a, b; c, d"],
+    ]
+    assert [row[2].text for row in found.rows] == ["500", "7"]
+    assert list(found.frame["cut"]) == ["retraining", "search"]
+    assert len(table([old]).columns) == len(found.columns) - 2

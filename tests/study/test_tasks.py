@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -5,13 +6,17 @@ import pytest
 
 from search_spaces.losses import LOSS_SPACES
 from search_spaces.presets import CORE
+from study import record
 from study.config import StudyConfig
+from study.data.embedded import digits
 from study.data.types import Images, Source
 from study.errors import InputError
 from study.methods import METHODS
 from study.models.registry import MODELS
 from study.options import all_tasks, study_config
 from study.preflight import check_loss
+from study.run import RunDirectory
+from study.shape import STUDY, mismatch
 from study.tasks import PROBES, TASKS
 from study.tasks.types import Applies
 from study.trial import splits
@@ -103,5 +108,23 @@ def test_paper_retrains_on_the_fields_own_long_tailed_cifar():
     assert final.class_counts == tuple(sorted(final.class_counts, reverse=True))
     assert len(final.validation) == 0
     assert len(search.validation) == 1000
+    recorded = record._split(config, source, 0)
+    assert (recorded["n_train"], recorded["n_validation"]) == (12_406, 0)
+    assert recorded["search"]["n_validation"] == 1000
+    assert recorded["search"]["class_counts"] == list(search.class_counts)
     other = replace(config, preset="full")
+    assert "search" not in record._split(other, source, 0)
     assert splits(other, source, 0, final=True).class_counts == search.class_counts
+
+
+def test_the_record_of_a_continual_study_has_both_orders_of_its_classes(tmp_path):
+    config, source = study_config({"task": "continual", "preset": "smoke"}), digits()
+    study = json.loads(json.dumps(record.new(config, source, RunDirectory(tmp_path / "run"), "command")))
+    assert mismatch(study, STUDY) == ""
+    for replicate, recorded in enumerate(study["data"]["splits"]):
+        search, final = (splits(config, source, replicate, final=final).experiences for final in (False, True))
+        assert recorded["experiences"] == [list(part) for part in final]
+        assert recorded["search"]["experiences"] == [list(part) for part in search]
+        assert search != final
+        del recorded["search"]
+    assert mismatch(study, STUDY) == "", "a record from before has none"

@@ -56,6 +56,13 @@ def search_section(view: View) -> Section:
         )
     )
     blocks.append(_fall_table(view, trials))
+    if _is_own_measure(view):
+        blocks.append(
+            Note(
+                f"Test and fall are n/a: {objective_name(view)} counts images that withstand two short attacks, "
+                "which test images do not meet; they meet the longer ones of the attack probe."
+            )
+        )
     return Section("search", "Search history", blocks)
 
 
@@ -64,15 +71,21 @@ def objective_name(view: View) -> str:
     return str(view.study.get("objective") or "accuracy").removeprefix("validation_").replace("_", " ")
 
 
+def _is_own_measure(view: View) -> bool:
+    """Say whether the objective is made of the search's own attacks, so that nothing on test is the same measure."""
+    return view.primary is not None and view.primary.probe == "attack" and objective_name(view).startswith("robust")
+
+
 def fall_data(view: View, trials: pd.DataFrame) -> pd.DataFrame:
     """Return the winner's score in the search, rescored, and on test: loss, replicate, search, rescore, test, fall."""
     metric = objective_name(view).replace(" ", "_")
     winners = trials[trials["selected"]][["loss", "replicate", "objective", "rescore"]]
-    test = pick(view.run.evaluation, method=view.method, arm="tuned", dataset="test", slice="all", metric=metric)
-    test = replicate_means(test[test["probe"] == (view.primary.probe if view.primary else "accuracy")])
-    if not len(test):
-        rows = pick(view.run.evaluation, method=view.method, arm="tuned", probe="accuracy", dataset="test", slice="all")
-        test = replicate_means(pick(rows, metric=metric))
+    rows = pick(view.run.evaluation, method=view.method, arm="tuned", dataset="test", metric=metric)
+    test = pick(rows, probe="accuracy", slice="all")
+    if view.primary and not _is_own_measure(view):
+        at_primary = pick(rows, probe=view.primary.probe, slice=view.primary.slice)
+        test = at_primary if len(at_primary) else test
+    test = replicate_means(test)
     data = winners.rename(columns={"objective": "search"}).merge(
         test[["loss", "replicate", "value"]].rename(columns={"value": "test"}), on=["loss", "replicate"], how="left"
     )
@@ -166,9 +179,9 @@ def sensitivity_section(view: View) -> Section:
         "sensitivity-figure",
         "",
         figures.sensitivity_panels(data, view.losses),
-        f"Validation objective ({objective_name(view)}, %) around each search's winner (×1, ×1, outlined), mean "
-        "over the replicates; brighter is better, one scale for all maps. Margin and learning rate trade against each "
-        "other: a bright diagonal means that only their ratio matters. An asterisk marks where a training failed.",
+        f"Validation objective ({objective_name(view)}, %) around the winner (×1, ×1, outlined) of the search of "
+        "replicate 0, one training a place; brighter is better, one scale for all maps. Margin and learning rate trade "
+        "against each other: a bright diagonal means that only their ratio matters.",
         view.counts(rows, plural(len(rows), "training")),
         "Maps of the validation objective over margin parameter and learning rate, one a loss",
         keyed=False,

@@ -10,8 +10,10 @@ from dashboards.figures import continual, corruption, dynamics, segmentation, tr
 from dashboards.pages import sections_of
 from dashboards.sections.definitions import definitions_section
 from dashboards.sections.methods import methods_section
+from dashboards.sections.search import fall_data, search_section, sensitivity_section
 from dashboards.sections.segmentation import segmentation_section
 from dashboards.sections.settings import settings_section
+from dashboards.summary import pick
 
 
 def rows(probe, *entries, metric="accuracy"):
@@ -214,3 +216,36 @@ def test_a_search_with_a_cut_of_its_own_has_its_own_row_and_a_learner_its_experi
     assert [row[2].text for row in found.rows] == ["500", "7"]
     assert list(found.frame["cut"]) == ["retraining", "search"]
     assert len(table([old]).columns) == len(found.columns) - 2
+
+
+def with_endpoint(view, objective, evaluation, **endpoint):
+    run = dataclasses.replace(view.run, study={**view.study, "objective": objective}, evaluation=evaluation)
+    return dataclasses.replace(view, run=run, primary=dataclasses.replace(view.primary, **endpoint))
+
+
+def test_a_continual_learner_falls_from_validation_to_the_class_incremental_accuracy_on_test(view):
+    found = rows(
+        "continual", ("ce", 0, "class-incremental", 0.625), ("ce", 0, "task-incremental", 0.99), metric="acc"
+    ).assign(method=view.method)
+    changed = with_endpoint(view, "acc", found, probe="continual", slice="class-incremental", metric="acc")
+    trials = pick(changed.run.trials, method=view.method)
+    data = pick(fall_data(changed, trials), loss="ce").set_index("replicate")
+    assert data["test"].dropna().to_dict() == {0: 0.625}
+    assert data["fall"][0] == pytest.approx(0.625 - data["search"][0])
+
+
+@pytest.mark.parametrize("objective", ["robust_mean", "robust_accuracy"])
+def test_the_searchs_own_short_attacks_have_no_counterpart_on_test_and_the_page_says_so(view, objective):
+    found = rows("attack", ("ce", 0, "Linf-0.1", 0.5), metric="robust_accuracy").assign(method=view.method)
+    changed = with_endpoint(view, objective, found, probe="attack", slice="Linf-0.1", metric="robust_accuracy")
+    assert fall_data(changed, pick(changed.run.trials, method=view.method))["test"].isna().all()
+    said, name = search_section(changed).blocks[-1].text, objective.replace("_", " ")
+    assert said.startswith(f"Test and fall are n/a: {name} counts images that withstand two short attacks")
+    accuracy = with_endpoint(changed, "accuracy", found)
+    assert all("n/a: " not in getattr(block, "text", "") for block in search_section(accuracy).blocks)
+
+
+def test_the_map_says_whose_winner_it_is_around(view):
+    """The sweep is around the winner of one search."""
+    [picture] = sensitivity_section(view).blocks
+    assert "around the winner (×1, ×1, outlined) of the search of replicate 0," in picture.reading

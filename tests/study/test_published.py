@@ -135,6 +135,13 @@ def test_openoods_figures_are_of_its_own_groups(held_out, near):
     assert open_set(OPEN, held_out, near)["status"] == "no published figure"
 
 
+def test_a_continual_learners_figures_are_of_methods_that_are_trained_as_here():
+    """Naive training sees the current classes' logits here, all of them in the published figure."""
+    config = {"experiences": 5, "memory": 200}
+    found = known({"task": "continual", "dataset": "cifar10", "model": "resnet18", "config": config})
+    assert {figure.method for figure in found} == {"joint", "replay"}
+
+
 def test_figures_are_shares_of_tasks_networks_and_losses_that_are_there():
     losses = {loss for task in TASKS for loss in study_config({"task": task, "preset": "paper"}).losses}
     for figure in FIGURES:

@@ -9,7 +9,7 @@ from search_spaces.presets import CORE
 from study import record
 from study.config import StudyConfig
 from study.data.embedded import digits
-from study.data.types import Images, Source
+from study.data.types import IGNORED, Images, Source
 from study.errors import InputError
 from study.methods import METHODS
 from study.models.registry import MODELS
@@ -57,10 +57,9 @@ class TestEveryTask:
 
 @pytest.mark.parametrize("loss", ["hem+", "logit_adjusted", "ce_balanced", "ldam"])
 def test_a_class_of_two_percent_of_the_pixels_of_forty_images_has_less_than_one_sample_and_is_no_error(loss):
-    labels = np.zeros((40, 10, 10), np.int64)
-    labels[:, 5:] = 1
-    labels[:, 0, :2] = 2
-    images = np.random.default_rng(0).integers(0, 256, (40, 10, 10, 1), np.uint8)
+    labels = np.full((40, 16, 16), IGNORED)
+    labels.reshape(40, -1)[:, :50] = [0] * 24 + [1] * 25 + [2]
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
     source = Source("thin", Images(images, labels), None, ("ground", "sky", "crack"), "none")
     config = study_config({"task": "segmentation", "preset": "smoke", "losses": ("ce", "hem", loss)})
     data = splits(config, source, 0, final=False)

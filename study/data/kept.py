@@ -217,9 +217,9 @@ def _plan(headers: Sequence[Header], listing: Listing, side: int) -> _Plan:
 def _decode(listing: Listing, part: Part, headers: Sequence[Header], plan: _Plan, target: Path, what: str) -> None:
     """Write TARGET_images.npy and TARGET_labels.npy."""
     count = len(part.images)
-    images = open_memmap(f"{target}_images.npy", "w+", np.uint8, (count, *plan.size, plan.channels))
+    images = _new_map(Path(f"{target}_images.npy"), np.uint8, (count, *plan.size, plan.channels))
     shape = (count,) if part.maps is None else (count, *plan.size)
-    labels = open_memmap(f"{target}_labels.npy", "w+", np.int64 if part.maps is None else np.int16, shape)
+    labels = _new_map(Path(f"{target}_labels.npy"), np.int64 if part.maps is None else np.int16, shape)
     if part.labels is not None:
         labels[:] = part.labels
 
@@ -238,6 +238,18 @@ def _decode(listing: Listing, part: Part, headers: Sequence[Header], plan: _Plan
         _each(label_map, part.maps, f"{what}, label maps")
     images.flush()
     labels.flush()
+
+
+def _new_map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Return a new array in a file, whose room on the disk is taken: a store where there is none ends the process.
+
+    Raises:
+        OSError: there is not as much room.
+    """
+    array: np.memmap[Any, Any] = open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _numbered(folder: Path, parts: Sequence[str] | dict[str, Part], name: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A user's own folders: files of every kind, what is wrong with them by name, and the cache that keeps them decoded."""
 
+import errno
 import os
 import pickle
 import threading
@@ -289,6 +290,25 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "data").write_text("a file")
     with pytest.raises(InputError, match=r"a folder that can be written to.*\nchoose another --data-dir"):
         load(root, tmp_path)
+
+
+def test_room_is_taken_before_images_are_stored(tmp_path, monkeypatch):
+    """A store into a mapped file on a full disk would be a signal that ends the process without a word."""
+    root, taken = folder_of(tmp_path / "own"), {}
+    real = os.posix_fallocate
+
+    def full(number, start, size):
+        real(number, start, size)
+        taken[os.path.basename(os.readlink(f"/proc/self/fd/{number}"))] = (start, size)
+        if len(taken) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(kept, "read_image", lambda *_: pytest.fail("stored before there was room"))
+    with pytest.raises(InputError, match=r"data/decoded: decoded images cannot be kept there: No space left"):
+        load(root, tmp_path)
+    assert taken == {"train_images.npy": (0, 128 + 5 * 8 * 8 * 3), "train_labels.npy": (0, 128 + 5 * 8)}
+    assert {path.suffix for path in (tmp_path / "data" / "decoded").iterdir()} == {".lock"}
 
 
 def test_what_is_sent_is_the_place_and_not_the_images(tmp_path):

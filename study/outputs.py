@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from study.data.types import Images, Source, Splits
 
 SHIFTED = "shifted-known"
+PROBED = 16
+"""Test images that tell whether a network's features are what its logits follow from."""
 Arrays = Mapping[str, np.ndarray]
 About = dict[str, Any]
 
@@ -118,19 +120,20 @@ def _clean(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str
 
 def _outside(subject: Subject, model: "torch.nn.Module", about: About) -> dict[str, np.ndarray]:
     from study.probes.feature_scores import knn, mahalanobis
+    from study.training.prediction import has_features
 
     train, sets = subject.data.train, outside(subject.config, subject.source, subject.key.replicate)
     arrays, features = {}, {}
-    has_features = hasattr(model, "features") and hasattr(model, "head")
+    with_features = has_features(model, subject.data.test.images[:PROBED], device=subject.device)
     for index, out in enumerate(sets):
         about["outside"].append({"name": out.name, "group": out.group})
-        if has_features:
+        if with_features:
             arrays[f"outside{index}/logits"], features[f"outside{index}"] = subject.features(model, out.images)
         else:
             arrays[f"outside{index}/logits"] = subject.logits(model, out.images)
         if out.group == SHIFTED and out.labels is not None:
             arrays[f"outside{index}/labels"] = out.labels
-    if not has_features:
+    if not with_features:
         return arrays
     _, kept = subject.features(model, train.images)
     features["test"] = subject.features(model, subject.data.test.images)[1]

@@ -12,6 +12,8 @@ from study.training.batches import as_bytes, to_unit_range
 PREDICTION_BATCH = 256
 PREDICTION_NUMBERS = PREDICTION_BATCH * 64 * 64 * 3
 """Numbers in the images that go through a network at a time: larger images go in smaller batches."""
+SAME_LOGITS = 1e-3
+"""Two ways of computing logits differ by rounding if by no more than this share of the largest."""
 
 
 def predict(
@@ -48,6 +50,28 @@ def predict_with_features(
     """
     logits, features = outputs(model, as_bytes(images), torch.device(device), batch_size, with_features=True)
     return logits.numpy(), features.numpy()
+
+
+def has_features(model: nn.Module, images: np.ndarray | Tensor, *, device: torch.device | str = "cpu") -> bool:
+    """Say whether a network has features that its logits follow from: finite (N, D), and head(features(x)) = model(x).
+
+    A network from elsewhere may call other things so, or do more between them than call one after the other.
+
+    Args:
+        model: any network.
+        images: a few to try it with, uint8 (N, H, W, C).
+        device: where to compute.
+    """
+    if not (hasattr(model, "features") and hasattr(model, "head")):
+        return False
+    expected = predict(model, images, device=device)
+    try:
+        logits, features = predict_with_features(model, images, device=device)
+    except Exception:  # whatever a stranger's network does whose parts are not to be called so: that is the answer
+        return False
+    if features.ndim != 2 or logits.shape != expected.shape or not np.isfinite(features).all():
+        return False
+    return bool(np.abs(logits - expected).max() <= SAME_LOGITS * np.abs(expected).max())
 
 
 def outputs(

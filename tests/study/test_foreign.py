@@ -15,10 +15,11 @@ from study.errors import InputError
 from study.evaluate import main
 from study.foreign import Foreign, add, outputs_of, parse
 from study.ledger import attack_keys
-from study.measure import read_scores
+from study.measure import outside, read_scores
 from study.options import study_config
 from study.outputs import from_scores
 from study.run import RunDirectory
+from study.training import predict
 from tests.study.pipeline import attack_everything, train_everything
 
 FIGURE = ["probe", "dataset", "slice", "metric"]
@@ -27,6 +28,32 @@ FIGURE = ["probe", "dataset", "slice", "metric"]
 def build():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+class InBetween(nn.Module):
+    """Has features and a head, with something in between that only it knows of."""
+
+    def __init__(self, features, between, head):
+        super().__init__()
+        self.features, self.between, self.head = features, between, head
+
+    def forward(self, images):
+        return self.head(self.between(self.features(images)))
+
+
+def flattens():
+    torch.manual_seed(0)
+    return InBetween(nn.Conv2d(1, 4, 8), nn.Flatten(), nn.Linear(4, 10))
+
+
+def rectifies():
+    torch.manual_seed(0)
+    return InBetween(nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), nn.ReLU(), nn.Linear(16, 10))
+
+
+def composes():
+    torch.manual_seed(0)
+    return InBetween(nn.Sequential(nn.Flatten(), nn.Linear(64, 16)), nn.Identity(), nn.Linear(16, 10))
 
 
 def wrong_classes():
@@ -106,6 +133,20 @@ def test_a_function_is_measured_and_attacked(finished):
     )
     assert 0 < found["rejection", "group:near", "mls", "auroc"] < 1
     assert ("rejection", "group:near", "knn", "auroc") not in found.index, "it has no features"
+
+
+@pytest.mark.parametrize("make", [flattens, rectifies, composes])
+def test_features_count_only_where_the_logits_are_those_of_the_head_on_them(finished, make):
+    config, run = finished
+    model = Foreign("parts", f"tests.study.test_foreign:{make.__name__}")
+    add(model, "", config, digits(), run)
+    network, arrays = make().eval(), read_scores(run.scores(model.key))
+    for index, out in enumerate(outside(config, digits(), 0)):
+        np.testing.assert_allclose(arrays[f"outside{index}/logits"], predict(network, out.images), rtol=1e-5, atol=1e-5)
+    assert ("test/knn" in arrays) == (make is composes)
+    found = figures(config, run, "parts")
+    assert 0 < found["rejection", "group:near", "mls", "auroc"] < 1
+    assert (("rejection", "group:near", "knn", "auroc") in found.index) == (make is composes)
 
 
 @pytest.mark.parametrize(

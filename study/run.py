@@ -4,6 +4,7 @@ A cell is one small JSON file for one finished piece of work. Cells and `optuna.
 table is rebuilt from them. A file appears whole or not at all, so a process may be killed at any moment.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -12,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ SEEN_SECONDS = 60.0
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
 LONGEST_NAME = 200
 """Characters of a cell's name: file systems allow 255 bytes, and stage and ending are added to it."""
+NO_FILE = (errno.EISDIR, errno.ELOOP)
+"""What the system says of a folder, or of a link to itself, in a cell's place: no reading brings that back."""
 BEST = "best"
 """Name of the weights that a trained defence keeps beside the last: of the epoch that was best on validation images
 under attack."""
@@ -211,7 +214,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return a cell's content; one that was damaged from outside is set aside, and its work is done again."""
+    """Return a cell's content; one that was damaged from outside is set aside, and its work is done again.
+
+    Raises:
+        OSError: it cannot be read now (no file handle left, a server or a disk that fails) and may well be whole.
+    """
     try:
         value: dict[str, Any] = json.loads(path.read_text())
         key = Key(**value["key"])
@@ -219,21 +226,23 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise ValueError(f"the cell of {key}")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_FILE:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # what fails in reading names no file
         set_aside(path)
         return None
     return value
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a file or folder that cannot be used to NAME.damaged, and return the new path."""
+def set_aside(path: Path) -> None:
+    """Rename a file or folder that cannot be used to NAME.damaged; one that another process has renamed is gone."""
     aside = path.with_suffix(".damaged")
     number = 2
     while aside.is_symlink() or aside.exists():
         aside = path.with_suffix(f".damaged{number}")
         number += 1
-    path.replace(aside)
-    return aside
+    with suppress(FileNotFoundError):
+        path.replace(aside)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """The run directory: atomic files, safe names, damaged cells, the lock."""
 
+import errno
 import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from study.errors import CannotGoOn, InputError
+from study.errors import CannotGoOn, InputError, of_file
 from study.run import Key, RunDirectory, locked, npz_bytes, write_atomic, write_json
 
 KEY = Key("confirm", "plain", "my_pkg.losses:MyLoss", "tuned", 2, 0)
@@ -58,6 +61,45 @@ def test_a_damaged_cell_is_set_aside_and_not_done(tmp_path, content):
     assert run.read_cell(KEY) is None
     assert list(run.cells("confirm")) == []
     assert run.cell(KEY).with_suffix(".damaged").read_text() == content
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE, errno.EIO, errno.EACCES, errno.ENOTDIR])
+def test_a_cell_that_cannot_be_read_now_stays_and_the_error_names_it(tmp_path, monkeypatch, number):
+    run = RunDirectory(tmp_path)
+    run.write_cell(KEY, {"state": "complete"})
+
+    def fails(path):
+        raise OSError(number, os.strerror(number))  # as a read raises it: without a name
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fails)
+        for read in (run.read_cell, lambda key: list(run.cells(key.stage)), lambda _: run.tell_damage()):
+            with pytest.raises(OSError, match=os.strerror(number)) as caught:
+                read(KEY)
+            assert str(run.cell(KEY)) in str(of_file(caught.value))
+    assert run.read_cell(KEY)["state"] == "complete"
+    assert not list(run.cell(KEY).parent.glob("*.damaged*"))
+
+
+def test_a_cells_name_that_is_too_long_is_no_damage(tmp_path):
+    run, long = RunDirectory(tmp_path), replace(KEY, loss="a" * 300)
+    run.write_cell(KEY, {"state": "complete"})
+    with pytest.raises(OSError, match="File name too long"):
+        run.read_cell(long)
+    assert [key for key, _ in run.cells("confirm")] == [KEY]
+
+
+def test_a_damaged_cell_that_another_process_sets_aside_first_is_no_error(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.write_cell(KEY, {"state": "complete"})
+
+    def read_and_lost(path):
+        path.unlink()
+        return "{"
+
+    monkeypatch.setattr(Path, "read_text", read_and_lost)
+    assert run.read_cell(KEY) is None
+    assert list(run.cell(KEY).parent.iterdir()) == []
 
 
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

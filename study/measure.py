@@ -10,6 +10,7 @@ import numpy as np
 
 from study.config import StudyConfig
 from study.errors import InputError
+from study.recent import Recent, image_bytes
 from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
@@ -27,11 +28,11 @@ UNREADABLE = (
 )
 """What numpy and zipfile raise at a file that is no archive of plain arrays, or a damaged one."""
 
-_OUTSIDE: dict[tuple[Any, ...], "tuple[OutsideSet, ...]"] = {}
+_OUTSIDE: "Recent[tuple[OutsideSet, ...]]" = Recent()
 
 
 def outside(config: StudyConfig, source: "Source", replicate: int) -> "tuple[OutsideSet, ...]":
-    """Return the sets from outside for a replicate: the same for every loss, made once per process.
+    """Return the sets from outside for a replicate: the same for every loss; kept, as `study.trial.splits` are.
 
     None for a task that the probe of rejection is not for.
     """
@@ -43,7 +44,8 @@ def outside(config: StudyConfig, source: "Source", replicate: int) -> "tuple[Out
 
     data = splits(config, source, replicate, final=True)
     key = (source.fingerprint(), config.task, data.classes, config.seed, replicate, config.ood_sets)
-    if key not in _OUTSIDE:
+
+    def make() -> "tuple[OutsideSet, ...]":
         made = outside_sets(
             known_source(source, data.classes),
             data,
@@ -51,8 +53,9 @@ def outside(config: StudyConfig, source: "Source", replicate: int) -> "tuple[Out
             n=OUTSIDE_IMAGES,
             extra=config.ood_sets,
         )
-        _OUTSIDE[key] = made if data.unknown is None else (data.unknown, *made)
-    return _OUTSIDE[key]
+        return made if data.unknown is None else (data.unknown, *made)
+
+    return _OUTSIDE.get(key, make, image_bytes)
 
 
 def load_network(

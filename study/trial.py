@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig
 from study.errors import CannotGoOn, InputError
+from study.recent import Recent, image_bytes
 from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from study.data.types import Source, Splits
+    from study.data.types import Images, OutsideSet, Source, Splits
     from study.methods import Running
     from study.models.layers import Network
 
@@ -59,17 +60,14 @@ class Training:
         return cls(**{**values, "key": Key(**values["key"])})
 
 
-_SPLITS: dict[tuple[Any, ...], "Splits"] = {}
-KEPT_BYTES = 10**9
-"""So much of the images that were cut stays in a process; of more, what was not asked for longest goes."""
-
+_SPLITS: "Recent[Splits]" = Recent()
 
 FINAL_STAGES = ("confirm", "evaluate", "block", "attack")
 """Stages of retrained models; a task may cut the data anew for them."""
 
 
 def splits(config: StudyConfig, source: "Source", replicate: int, *, final: bool) -> "Splits":
-    """Return a replicate's training, validation and test images; kept in the process, see `KEPT_BYTES`.
+    """Return a replicate's training, validation and test images; kept in the process, see `study.recent`.
 
     Args:
         config: the study.
@@ -79,16 +77,18 @@ def splits(config: StudyConfig, source: "Source", replicate: int, *, final: bool
     """
     cut = Cut(derive(config.seed, "split", replicate), derive(config.seed, "order", replicate), final)
     key = (source.fingerprint(), replace(config, losses=("ce",), methods=()), cut)
-    found = _SPLITS.pop(key, None)
-    while _SPLITS and sum(_size(other) for other in _SPLITS.values()) > KEPT_BYTES:
-        del _SPLITS[next(iter(_SPLITS))]
-    _SPLITS[key] = get_task(config.task).split(source, config, cut) if found is None else found
-    return _SPLITS[key]
+    return _SPLITS.get(
+        key,
+        lambda: get_task(config.task).split(source, config, cut),
+        lambda data: image_bytes(_own_parts(data, source)),
+    )
 
 
-def _size(data: "Splits") -> int:
-    """Return the bytes of a cut's training and validation images and labels."""
-    return sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))
+def _own_parts(data: "Splits", source: "Source") -> "list[Images | OutsideSet]":
+    """Return the parts of a cut that are copies; an official test set is the source's own."""
+    parts: list[Images | OutsideSet] = [data.train, data.validation]
+    parts += [] if data.test is source.test else [data.test]
+    return parts if data.unknown is None else [*parts, data.unknown]
 
 
 def splits_of(key: Key, config: StudyConfig, source: "Source") -> "Splits":

@@ -9,9 +9,10 @@ import torch
 
 from study import trial
 from study.data.embedded import digits
-from study.data.types import Images
+from study.data.types import Images, Source
 from study.methods import Running
 from study.options import study_config
+from study.recent import Recent
 from study.run import Key, RunDirectory
 from study.trial import Training, build_network, splits, train
 from study.watchdog import Watchdog
@@ -34,17 +35,39 @@ def test_images_are_normalised_by_the_training_part_alone():
 
 
 def test_of_large_data_only_the_last_cuts_stay(monkeypatch):
-    monkeypatch.setattr(trial, "_SPLITS", {})
+    monkeypatch.setattr(trial, "_SPLITS", Recent())
     first = splits(STUDY, digits(), 0, final=False)
     assert splits(STUDY, digits(), 1, final=False) is not first
     assert splits(STUDY, digits(), 0, final=False) is first
-    monkeypatch.setattr(trial, "KEPT_BYTES", 1)
+    trial._SPLITS.limit = 1
     assert splits(STUDY, digits(), 0, final=False) is first  # what is asked for never goes
     assert len(trial._SPLITS) == 1
     again = splits(STUDY, digits(), 1, final=False)
     assert len(trial._SPLITS) == 1
     assert np.array_equal(splits(STUDY, digits(), 0, final=False).train.images, first.train.images)
     assert not np.array_equal(again.train.images, first.train.images)
+
+
+def test_what_a_cut_holds_is_all_but_an_official_test_set(monkeypatch):
+    """A digit of 8x8 pixels has 64 bytes, its label 8."""
+    everything, named = digits(), config(task="classification", dataset="digits", losses=("ce",))
+    official = Source("npz:own.npz", everything.train, everything.train.take(range(30)), everything.classes, "none")
+    open_set = replace(named, task="rejection", held_out=4)
+    for study, source, count in (
+        (named, everything, len(everything.train)),
+        (named, official, len(everything.train)),
+        (open_set, everything, len(everything.train) - _held_out_in_training(open_set, everything)),
+    ):
+        monkeypatch.setattr(trial, "_SPLITS", Recent())
+        splits(study, source, 0, final=False)
+        assert trial._SPLITS.bytes == 72 * count
+
+
+def _held_out_in_training(study, source):
+    """Images of unknown classes that are neither trained on nor validated nor rejected: all but their test images."""
+    data = splits(study, source, 0, final=False)
+    unknown = [source.classes.index(name) for name in data.unknown.class_names]
+    return int(np.isin(source.train.labels, unknown).sum()) - len(data.unknown)
 
 
 def test_the_objective_is_the_validation_metric_of_the_last_epoch(monkeypatch):

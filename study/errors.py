@@ -28,6 +28,14 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     return InputError("\n".join(lines))
 
 
+def without_locks(folder: object, error: OSError) -> InputError:
+    """Return the error for a folder on a file system that does not lock files."""
+    return InputError(
+        f"{folder}: its file system has no locks (flock): {error.strerror}\n"
+        "choose a folder on another one, or mount it with flock"
+    )
+
+
 def of_file(error: OSError) -> InputError:
     """Return the error for a file or folder that cannot be read or written as it lies there.
 

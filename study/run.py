@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from study.errors import CannotGoOn, InputError
+from study.errors import CannotGoOn, InputError, without_locks
 from study.shape import STUDY, cell_shape, mismatch
 
 VERSION = 1
@@ -250,7 +250,7 @@ def locked(run: RunDirectory) -> Iterator[None]:
     """Hold a run for this process; the operating system releases it when the process ends, however it ends.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or its file system has no locks.
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with open(run.path / ".lock", "a+") as file:
@@ -262,6 +262,8 @@ def locked(run: RunDirectory) -> Iterator[None]:
                 f"another process works on this run: {run.path}\nit is process {file.read().strip() or 'unknown'}; "
                 "wait for it, stop it, or choose another --output"
             ) from None
+        except OSError as error:
+            raise without_locks(run.path, error) from error
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()} on {os.uname().nodename}")

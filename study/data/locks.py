@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from study.errors import InputError
+from study.errors import InputError, without_locks
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def held(path: Path) -> Iterator[None]:
     The operating system releases it when the process ends, however it ends.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or its file system has no locks.
     """
     lock = path.with_name(f"{path.name}.lock")
     try:
@@ -27,7 +27,10 @@ def held(path: Path) -> Iterator[None]:
             f"{lock.parent}: expected a folder that can be written to: {error.strerror}\nchoose another --data-dir"
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise without_locks(lock.parent, error) from error
         yield
     finally:
         os.close(handle)

@@ -1,6 +1,7 @@
 """The run directory: atomic files, safe names, damaged cells, the lock."""
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from study.data.locks import held
 from study.errors import CannotGoOn, InputError, of_file
 from study.run import Key, RunDirectory, locked, npz_bytes, write_atomic, write_json
 
@@ -141,3 +143,18 @@ def test_the_lock_goes_with_its_process(tmp_path):
     process.join()
     with locked(RunDirectory(tmp_path)):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("lock", [lambda path: locked(RunDirectory(path)), lambda path: held(path / "set")])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number, lock):
+    def refuses(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with pytest.raises(InputError) as caught, lock(tmp_path):
+        pytest.fail("nobody holds it")
+    assert str(caught.value) == (
+        f"{tmp_path}: its file system has no locks (flock): {os.strerror(number)}\n"
+        "choose a folder on another one, or mount it with flock"
+    )

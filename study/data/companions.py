@@ -1,9 +1,10 @@
-"""Outside sets by name: which a data set has, which of them are in the data directory, and some images of each.
+"""Outside sets by name or from a user's file: which a data set has, which are in the data directory, and their images.
 
-They travel with the source (`Source.companions`), so no other process reads their files. Nothing is ever fetched for
-them: `python -m study.data --fetch NAME` does that.
+They travel with the source (`Source.companions`), so no other process reads their files: of a named set some images, of
+a user's file all. Nothing is ever fetched for them: `python -m study.data --fetch NAME` does that.
 """
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 from study.data.adapters import has_files
 from study.data.catalogue import CATALOGUE, OVERLAPS, UNAVAILABLE
 from study.data.convert import to_shape
+from study.data.npz import class_names, image_array, label_array, read_archive
 from study.data.types import OutsideSet, Source
 from study.errors import InputError, unknown
 
@@ -48,17 +50,18 @@ def missing(dataset: str, ood_sets: Sequence[str]) -> str:
 
 
 def with_companions(source: Source, ood_sets: Sequence[str], data_dir: Path) -> Source:
-    """Return a source with the outside sets that are named; names with a colon are a user's files, read elsewhere.
+    """Return a source with the outside sets that are named; a name with a colon is a user's file.
 
     Raises:
-        InputError: an unknown name, the source's own, one of label maps, or a set whose files are not there.
+        InputError: an unknown name, the source's own, one of label maps, a set whose files are not there, or a user's
+            file that cannot be used.
     """
-    names = [name for name in ood_sets if ":" not in name]
-    if not names:
+    if not ood_sets:
         return source
-    for name in names:
-        _check(name, source, data_dir)
-    made = tuple(_pool(name, source, data_dir) for name in names)
+    for name in ood_sets:
+        if ":" not in name:
+            _check(name, source, data_dir)
+    made = tuple(_users_pool(name) if ":" in name else _pool(name, source, data_dir) for name in ood_sets)
     found = replace(source, companions=made)
     object.__setattr__(found, "kept", source.kept)
     found.__dict__["_digest"] = source.fingerprint()
@@ -90,6 +93,48 @@ def _pool(name: str, source: Source, data_dir: Path) -> OutsideSet:
     chosen = part.take(np.sort(generator.permutation(len(part))[:POOL]))
     group = next((group for group, names in groups(source.name).items() if name in names), "user")
     return OutsideSet(name, group, to_shape(chosen.images, source.shape), other.classes, chosen.labels)
+
+
+def users_file(name: str) -> Path:
+    """Return the file that npz:PATH names.
+
+    Raises:
+        InputError: another form.
+    """
+    kind, _, argument = name.partition(":")
+    if kind != "npz" or not argument:
+        raise InputError(f"outside set: expected npz:PATH, got {name!r}")
+    return Path(argument).expanduser()
+
+
+def _users_pool(name: str) -> OutsideSet:
+    """Return all images of a user's file, as they are."""
+    path = users_file(name)
+    arrays, found = read_archive(path)
+    part = next((part for part in ("test", "train") if f"x_{part}" in arrays), None)
+    if part is None:
+        raise InputError(f"{path}: expected a key x_test or x_train, got: {', '.join(found) or 'nothing'}")
+    images = image_array(arrays, f"x_{part}", path)
+    labels = label_array(arrays, f"y_{part}", f"x_{part}", path) if f"y_{part}" in arrays else None
+    names = class_names(arrays, path)
+    if names is None:
+        names, labels = (path.stem,), None
+    if labels is not None and labels.max() >= len(names):
+        raise InputError(f"{path}: classes: expected names for the labels 0 to {labels.max()}, got {len(names)}")
+    return OutsideSet(f"npz:{path.stem}", "user", images, names, labels)
+
+
+def fingerprints(source: Source) -> dict[str, str]:
+    """Return for each of a source's companions the SHA-256 (hex) of its content: images, labels, class names."""
+    return {pool.name: _fingerprint(pool) for pool in source.companions}
+
+
+def _fingerprint(pool: OutsideSet) -> str:
+    digest = hashlib.sha256(repr((pool.class_names, pool.images.shape, pool.labels is None)).encode())
+    digest.update(pool.images.data)
+    if pool.labels is not None:
+        digest.update(pool.labels.astype("<i8").data)
+    return digest.hexdigest()
 
 
 def overlapping(known: str, outside: str) -> tuple[str, ...]:

@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from study.data import embedded, unrecognisable
-from study.data.companions import overlapping
+from study.data.companions import overlapping, users_file
 from study.data.convert import to_channels, to_shape, to_size
 from study.data.letters import LETTERS, render_letters
-from study.data.npz import class_names, image_array, label_array, read_archive
 from study.data.photographs import outlier_pool
 from study.data.types import Int64Array, OutsideSet, Source, Splits, UInt8Array
 from study.errors import InputError
@@ -45,15 +44,16 @@ def outside_sets(
         splits: how it was cut; two sets are made of test images, at most one image of each.
         seed: whole number of at least 0; the same images in any process.
         n: images in each set, at least 1; fewer where there are not so many.
-        extra: sets of the catalogue by name, which have to be among the source's companions; and a user's own sets,
-            "npz:PATH", with keys x_test, [y_test], [classes] or x_train, [y_train], [classes];
-            x_test is taken if there are both. Images of another shape are converted (`convert.to_shape`). Classes
-            with the name of a known class are left out and listed in `OutsideSet.dropped`. Without the key classes
-            nothing can be said about an overlap and all images are taken as one class named after the file.
+        extra: sets of the catalogue by name and a user's own sets, "npz:PATH"; all have to be among the source's
+            companions (`companions.with_companions`). A user's file has the keys x_test, [y_test], [classes] or
+            x_train, [y_train], [classes]; x_test is taken if there are both. Images of another shape are converted
+            (`convert.to_shape`). Classes with the name of a known class are left out and listed in
+            `OutsideSet.dropped`. Without the key classes nothing can be said about an overlap and all images are taken
+            as one class named after the file.
 
     Raises:
-        InputError: if an argument is outside of its range, or a user's file cannot be used, has only known classes,
-            or has known classes but no labels to tell which images to leave out.
+        InputError: if an argument is outside of its range, or a set did not come with the source, has only known
+            classes, or has known classes but no labels to tell which images to leave out.
     """
     if n < 1 or seed < 0:
         raise InputError(f"outside sets: expected n >= 1 and seed >= 0, got {n=}, {seed=}")
@@ -64,7 +64,7 @@ def outside_sets(
         ),
         *_unrecognisable(source, splits, seed, n),
         *_shifted_known(source, seed, n),
-        *(_user_set(name, source, seed, n) if ":" in name else _companion(name, source, seed, n) for name in extra),
+        *(_companion(name, source, seed, n) for name in extra),
     ]
     names = [made.name for made in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -161,47 +161,21 @@ def _framed(images: UInt8Array, height: int, width: int) -> UInt8Array:
     return framed
 
 
-def _user_set(name: str, source: Source, seed: int, n: int) -> OutsideSet:
-    """Return n images of a user's file in the source's shape, without classes that the source has."""
-    kind, _, argument = name.partition(":")
-    if kind != "npz" or not argument:
-        raise InputError(f"outside set: expected npz:PATH, got {name!r}")
-    path = Path(argument).expanduser()
-    arrays, found = read_archive(path)
-    part = next((part for part in ("test", "train") if f"x_{part}" in arrays), None)
-    if part is None:
-        raise InputError(f"{path}: expected a key x_test or x_train, got: {', '.join(found) or 'nothing'}")
-    images = image_array(arrays, f"x_{part}", path)
-    labels = label_array(arrays, f"y_{part}", f"x_{part}", path) if f"y_{part}" in arrays else None
-    names = class_names(arrays, path)
-    if names is None:
-        names, labels = (path.stem,), None
-    if labels is not None and labels.max() >= len(names):
-        raise InputError(f"{path}: classes: expected names for the labels 0 to {labels.max()}, got {len(names)}")
-    usable, labels, kept, dropped = _without_known(path, len(images), labels, names, source.classes)
-    chosen = _generator(f"npz:{path.stem}", seed).permutation(usable)[:n]
-    return OutsideSet(
-        name=f"npz:{path.stem}",
-        group="user",
-        images=to_shape(images[chosen], source.shape),
-        class_names=kept,
-        labels=None if labels is None else labels[chosen],
-        dropped=dropped,
-    )
-
-
 def _companion(name: str, source: Source, seed: int, n: int) -> OutsideSet:
-    """Return n images of a set that came with the source, without classes that the source has."""
-    pool = next((pool for pool in source.companions if pool.name == name), None)
-    if pool is None or pool.labels is None:
+    """Return n images of a set that came with the source, in its shape and without classes that it has."""
+    file = users_file(name) if ":" in name else None
+    key = name if file is None else f"npz:{file.stem}"
+    pool = next((pool for pool in source.companions if pool.name == key), None)
+    if pool is None:
         known = ", ".join(pool.name for pool in source.companions)
-        raise InputError(f"outside set: expected npz:PATH or one of: {known or 'none'}; got {name!r}")
-    shows_known = overlapping(source.name, name)
+        raise InputError(f"outside set: expected one that came with the source, {known or 'none'}; got {name!r}")
+    shows_known = overlapping(source.name, key)
     usable, labels, kept, dropped = _without_known(
-        name, len(pool), pool.labels, pool.class_names, (*source.classes, *shows_known)
+        file or name, len(pool), pool.labels, pool.class_names, (*source.classes, *shows_known)
     )
-    chosen = _generator(name, seed).permutation(usable)[:n]
-    return OutsideSet(name, pool.group, pool.images[chosen], kept, None if labels is None else labels[chosen], dropped)
+    chosen = _generator(key, seed).permutation(usable)[:n]
+    images = to_shape(pool.images[chosen], source.shape)
+    return OutsideSet(key, pool.group, images, kept, None if labels is None else labels[chosen], dropped)
 
 
 def _without_known(

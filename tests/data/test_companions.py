@@ -1,6 +1,7 @@
 """Outside sets by name: only what is in the data directory, in the groups of the catalogue, without known classes."""
 
 import pickle
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_what_is_missing_is_named_with_its_reason():
 
 def test_a_set_gets_shape_group_and_travels_with_the_source(tmp_path):
     mnist_files(tmp_path, "MNIST")
-    source = companions.with_companions(known(), ("mnist", "npz:other.npz"), tmp_path)
+    source = companions.with_companions(known(), ("mnist",), tmp_path)
     (pool,) = pickle.loads(pickle.dumps(source)).companions
     assert (pool.name, pool.group, pool.images.shape) == ("mnist", "far", (40, 16, 16, 3))
     made = {out.name: out for out in outside_sets(source, cut(source), seed=0, n=15, extra=("mnist",))}
@@ -63,6 +64,57 @@ def test_a_set_gets_shape_group_and_travels_with_the_source(tmp_path):
     assert len(set(values)) == 15
     assert np.array_equal(values % 10, made["mnist"].labels)
     assert source.fingerprint() == known().fingerprint()
+
+
+def birds(path, **change):
+    """A user's file: 60 images of three classes, image i full of i."""
+    images = np.tile(np.arange(60, dtype=np.uint8)[:, None, None], (1, 12, 12))
+    given = {"x_test": images, "y_test": np.arange(60) % 3, "classes": np.array(["auk", "Bird", "coot"])}
+    np.savez(path, **{**given, **change})
+
+
+def test_a_users_file_is_read_once_and_travels_with_the_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    birds("birds.npz")
+    source = companions.with_companions(known(), ("npz:birds.npz",), tmp_path)
+    (tmp_path / "birds.npz").unlink()
+    there = pickle.loads(pickle.dumps(source))
+    for seed in (0, 5):
+        made = outside_sets(there, cut(source), seed=seed, n=15, extra=("npz:birds.npz",))[-1]
+        usable = [i for i in range(60) if i % 3 != 1]
+        chosen = np.random.default_rng([4, zlib.crc32(b"npz:birds"), seed]).permutation(usable)[:15]
+        assert made.images.shape == (15, 16, 16, 3)
+        assert list(made.images[:, 3, 7, 1]) == list(chosen)
+        assert (made.name, made.group, made.class_names) == ("npz:birds", "user", ("auk", "coot"))
+        assert list(made.labels) == [0 if i % 3 == 0 else 1 for i in chosen]
+        assert made.dropped == ("Bird",)
+    assert source.fingerprint() == known().fingerprint()
+
+
+def test_fingerprints_say_what_companions_hold(tmp_path):
+    def found(name="birds", **change):
+        birds(tmp_path / f"{name}.npz", **change)
+        source = companions.with_companions(known(), ("mnist", f"npz:{tmp_path / name}.npz"), tmp_path)
+        prints = companions.fingerprints(source)
+        assert companions.fingerprints(pickle.loads(pickle.dumps(source))) == prints
+        return prints
+
+    mnist_files(tmp_path, "MNIST")
+    first = found()
+    assert list(first) == ["mnist", "npz:birds"]
+    assert all(len(bytes.fromhex(value)) == 32 for value in first.values())
+    assert found() == first
+    assert found("auks") == {"mnist": first["mnist"], "npz:auks": first["npz:birds"]}
+    changed = np.tile(np.arange(60, dtype=np.uint8)[:, None, None], (1, 12, 12))
+    changed[59, 11, 11] = 0
+    for change in (
+        {"x_test": changed},
+        {"y_test": np.append(np.arange(59) % 3, 0)},
+        {"classes": np.array(["auk", "Bird", "crow"])},
+    ):
+        assert found(**change)["mnist"] == first["mnist"]
+        assert found(**change)["npz:birds"] != first["npz:birds"]
+    assert companions.fingerprints(known()) == {}
 
 
 def test_known_classes_are_left_out_by_name_and_by_the_table():

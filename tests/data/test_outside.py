@@ -4,12 +4,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
 from study.data import letters, photographs, unrecognisable
+from study.data.companions import with_companions
 from study.data.convert import to_channels, to_shape, to_size
 from study.data.outside import digit_of, outlier_pool, outside_sets, same_class
 from study.data.registry import cut_defaults, load_source
@@ -34,6 +36,7 @@ def cut(source):
 
 def toy_sets(source, **change):
     splits = cut_imbalanced(source, split_seed=0, order_seed=0, ratio=None, test_per_class=5, validation_per_class=5)
+    source = with_companions(source, change.get("extra", ()), Path("none"))
     return {made.name: made for made in outside_sets(source, splits, **{"seed": 0, "n": 12, **change})}
 
 
@@ -357,8 +360,10 @@ def test_a_users_set_that_cannot_be_used(tmp_path, change, message):
 
 def test_wrong_names_of_users_sets(tmp_path):
     source = toy_source([30, 30], names=["cat", "dog"])
-    with pytest.raises(InputError, match="expected npz:PATH or one of: none; got 'svhn'"):
-        toy_sets(source, extra=["svhn"])
+    with pytest.raises(InputError, match="expected one that came with the source, none; got 'svhn'"):
+        outside_sets(load_source("digits"), cut(load_source("digits")), seed=0, extra=["svhn"])
+    with pytest.raises(InputError, match="expected npz:PATH, got 'folder:own'"):
+        toy_sets(source, extra=["folder:own"])
     with pytest.raises(InputError, match="no such file"):
         toy_sets(source, extra=[f"npz:{tmp_path / 'none.npz'}"])
     with pytest.raises(InputError, match="different file names, got more than once: npz:own"):

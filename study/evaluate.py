@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {of_file(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:

@@ -10,13 +10,17 @@
 
 A network sees the first replicate's test images and outside sets, and the run's own attacks but for images from other
 models. It was not tuned here and there is one of it: figures, no test.
+
+Every attacked block is a cell at once, from which an interrupted command goes on. Figures come from cells that are
+written when all is measured: until then the page shows what it showed before.
 """
 
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +30,8 @@ from study.attack_block import attack_points, attacked_points, rejects
 from study.attack_join import join_blocks, rows_from_verdicts
 from study.config import StudyConfig
 from study.errors import InputError, unknown
-from study.ledger import Aim, radius_key
-from study.measure import UNREADABLE
+from study.ledger import Aim, block_keys, radius_key
+from study.measure import UNREADABLE, read_scores
 from study.outputs import SHIFTED, Subject, collect, from_scores
 from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from study.seeds import derive
@@ -91,6 +95,7 @@ def add(model: Foreign, network: str, config: StudyConfig, source: "Source", run
         InputError: something that the user can mend.
     """
     path = Path(model.source)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     made: list[tuple[Key, Arrays, Mapping[str, Any]]]
     if path.suffix == ".npz":
         data = splits(config, source, 0, final=True)
@@ -102,7 +107,7 @@ def add(model: Foreign, network: str, config: StudyConfig, source: "Source", run
         arrays = collect(Subject(model.key, config, source, run, "cpu", loaded.eval()))
         made = [(model.key, arrays, from_scores(arrays))]
         if config.attacks != "none" and get_task(config.task).applies("attack"):
-            made += _attacks(model, loaded, arrays, config, source)
+            made += _attacks(model, _identity(model, digest, arrays), loaded, arrays, config, source, run)
     for stage in ("evaluate", "attack"):
         for key, _ in run.cells(stage):
             if (key.method, key.loss) == (FOREIGN, model.name):  # of a model that had this name before
@@ -110,12 +115,25 @@ def add(model: Foreign, network: str, config: StudyConfig, source: "Source", run
     for key, arrays, content in made:
         write_atomic(run.scores(key), npz_bytes(arrays))
         run.write_cell(key, {"state": "complete", "seconds": 0.0, **content})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     return {"source": model.source, "network": network if path.suffix in (".pt", ".pth") else None, "sha256": digest}
 
 
+def _identity(model: Foreign, sha256: str | None, scores: Arrays) -> str:
+    """Return a digest (hex) of what tells a model from others of its name: source, content of the file, all logits."""
+    digest = hashlib.sha256(repr((model.source, sha256)).encode())
+    for name in sorted(name for name in scores if name.endswith("/logits")):
+        digest.update(scores[name].tobytes())
+    return digest.hexdigest()
+
+
 def _attacks(
-    model: Foreign, loaded: "torch.nn.Module", scores: Arrays, config: StudyConfig, source: "Source"
+    model: Foreign,
+    identity: str,
+    loaded: "torch.nn.Module",
+    scores: Arrays,
+    config: StudyConfig,
+    source: "Source",
+    run: RunDirectory,
 ) -> list[tuple[Key, Arrays, Mapping[str, Any]]]:
     """Attack a foreign model with the run's radii, small ones first, block by block; return cells with their scores."""
     import torch
@@ -127,29 +145,47 @@ def _attacks(
     data = splits(config, source, 0, final=True)
     points = attacked_points(config, len(data.test), 0)
     size = block_size(data.test.images.shape[1:])
+    starts = range(0, len(points), size)
     limits = (
         dar.thresholds(*(scores[f"validation/{part}"] for part in ("logits", "labels"))) if rejects(config) else None
     )
+
+    def attacked(aim: Aim, number: int, before: np.ndarray | None) -> dict[str, np.ndarray]:
+        part = points[starts[number] : starts[number] + size]
+        subject = {
+            "model": loaded,
+            "images": pixels(data.test.images[part]),
+            "labels": torch.tensor(data.test.labels[part]),
+            "num_classes": len(data.classes),
+        }
+        seed = derive(config.seed, "attack", 0, aim.norm, repr(aim.eps), number)
+        return attack_points(subject, aim, config.attacks, seed, HEM_MARGIN, before, limits) | {"points": part}
+
     fallen: dict[str, np.ndarray] = {}
     made: list[tuple[Key, Arrays, Mapping[str, Any]]] = []
     for norm, eps in sorted(config.radii, key=lambda radius: radius[1]):
         aim, blocks = Aim(norm, eps), []
-        for block, start in enumerate(range(0, len(points), size)):
-            part = points[start : start + size]
-            subject = {
-                "model": loaded,
-                "images": pixels(data.test.images[part]),
-                "labels": torch.tensor(data.test.labels[part]),
-                "num_classes": len(data.classes),
-            }
-            seed = derive(config.seed, "attack", 0, norm, repr(eps), block)
-            before = fallen[norm][start : start + size] if norm in fallen else None
-            found = attack_points(subject, aim, config.attacks, seed, HEM_MARGIN, before, limits)
-            blocks.append(found | {"points": part})
+        key = radius_key(config, model.key, aim)
+        for number, block in enumerate(block_keys(key, len(starts))):
+            before = fallen[norm][starts[number] : starts[number] + size] if norm in fallen else None
+            of = hashlib.sha256(identity.encode() + (b"" if before is None else before.tobytes())).hexdigest()
+            blocks.append(_once(run, block, of, partial(attacked, aim, number, before)))
         arrays = join_blocks(blocks) | {"kept": np.array("")}
         fallen[norm] = arrays["clean"] & ~robust(arrays)
-        made.append((radius_key(config, model.key, aim), arrays, rows_from_verdicts(arrays)))
+        made.append((key, arrays, rows_from_verdicts(arrays)))
     return made
+
+
+def _once(run: RunDirectory, key: Key, of: str, attacked: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return a block's verdicts: stored ones if they were made `of` the same model and fallen points, else new ones."""
+    cell = run.read_cell(key)
+    if cell is not None and cell.get("made_of") == [of] and run.scores(key).is_file():
+        return read_scores(run.scores(key))
+    run.cell(key).unlink(missing_ok=True)
+    arrays = attacked()
+    write_atomic(run.scores(key), npz_bytes(arrays))
+    run.write_cell(key, {"state": "complete", "seconds": 0.0, "made_of": [of]})
+    return arrays
 
 
 def _from_weights(path: Path, network: str, config: StudyConfig, source: "Source") -> "torch.nn.Module":

@@ -135,6 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"error: {of_file(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is lost, and the same command makes tables and page again", file=sys.stderr)
+        return 130
     return 2
 
 

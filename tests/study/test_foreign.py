@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from study import confirm, tables
+from study import confirm, foreign, tables
 from study.data.embedded import digits
 from study.errors import InputError
 from study.evaluate import main
 from study.foreign import Foreign, add, outputs_of, parse
-from study.ledger import attack_keys
+from study.ledger import Aim, attack_keys, radius_key
 from study.measure import outside, read_scores
 from study.options import study_config
 from study.outputs import from_scores
+from study.probes.attack_verdicts import robust
 from study.run import RunDirectory
 from study.training import predict
 from tests.study.pipeline import attack_everything, train_everything
@@ -173,6 +174,55 @@ def test_what_cannot_be_measured_is_refused_and_nothing_is_lost(finished, tmp_pa
     with pytest.raises(InputError, match=said):
         add(Foreign("kept", real), network, config, digits(), run)
     pd.testing.assert_series_equal(figures(config, run, "kept"), before)
+
+
+@pytest.fixture
+def attacked(monkeypatch):
+    """The radii of the blocks that were attacked; after so many (None: never) an attack is interrupted."""
+    radii, ends = [], [None]
+    real = foreign.attack_points
+
+    def attack(subject, aim, *rest):
+        if len(radii) == ends[0]:
+            raise KeyboardInterrupt
+        radii.append(aim.eps)
+        return real(subject, aim, *rest)
+
+    monkeypatch.setattr(foreign, "attack_points", attack)
+    return radii, ends
+
+
+def test_an_interrupted_model_shows_nothing_and_goes_on_where_it_was(finished, attacked, monkeypatch):
+    config, run = finished
+    radii, ends = attacked
+    function = "tests.study.test_foreign:build"
+    add(Foreign("whole", function), "", config, digits(), run)
+    add(Foreign("cut", str(run.path / "models" / "plain" / "ce" / "tuned-0-0.pt")), "mlp", config, digits(), run)
+    before = figures(config, run, "cut")
+    radii.clear()
+    ends[0] = 1
+    with pytest.raises(KeyboardInterrupt):
+        add(Foreign("cut", function), "", config, digits(), run)
+    assert radii == [0.05]
+    pd.testing.assert_series_equal(figures(config, run, "cut"), before)
+    run.tell_damage()
+    ends[0] = None
+    add(Foreign("cut", function), "", config, digits(), run)
+    assert radii == [0.05, 0.1], "the first radius is not attacked again"
+    pd.testing.assert_series_equal(figures(config, run, "cut"), figures(config, run, "whole"))
+    add(Foreign("cut", function), "", config, digits(), run)
+    assert radii == [0.05, 0.1], "nor is anything of a model that was measured"
+
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    monkeypatch.setattr("tests.study.test_foreign.build", lambda: other)
+    add(Foreign("cut", function), "", config, digits(), run)
+    assert radii == [0.05, 0.1, 0.05, 0.1], "the function gives another model now"
+
+    key, smaller = Foreign("cut", "").key, replace(config, eps=(0.01, 0.05))
+    add(Foreign("cut", function), "", smaller, digits(), run)
+    assert radii[4:] == [0.01, 0.05], "what has fallen at a smaller radius is told to the larger one"
+    below, above = (read_scores(run.scores(radius_key(smaller, key, Aim("Linf", eps)))) for eps in (0.01, 0.05))
+    assert np.array_equal(above["carried"], below["clean"] & ~robust(below))
 
 
 @pytest.mark.parametrize("text", ["x", "=y.npz", "a=", "a=y.txt"])

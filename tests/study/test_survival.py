@@ -5,7 +5,9 @@ import signal
 import subprocess
 
 import pandas as pd
+import pytest
 
+from study import evaluate, report
 from study.run import RunDirectory, locked
 from study.tune import main
 from tests.study import commands
@@ -44,6 +46,26 @@ def test_stopped_killed_and_resumed(smoke, tmp_path):
     assert contents(run, "confirm").items() >= second["confirm"].items()
     trials = pd.read_parquet(run / "trials.parquet").groupby("loss").size()
     assert trials["mm"] == trials["ce"]
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "stage"),
+    [
+        (evaluate.main, ["RUN", "--add", "x=y.npz"], "study.evaluate.add_models"),
+        (evaluate.main, ["RUN", "--from-scores"], "study.evaluate.rescore"),
+        (report.main, ["RUN"], "study.report.report"),
+    ],
+)
+def test_an_interruption_says_in_one_line_what_to_do(tmp_path, monkeypatch, capsys, command, argv, stage):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, interrupted)
+    monkeypatch.setattr(RunDirectory, "read_study", dict)
+    assert command([str(tmp_path) if word == "RUN" else word for word in argv]) == 130
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("interrupted; ")
+    assert "the same command" in line
 
 
 def test_two_processes_on_one_run_are_kept_apart(smoke, capsys):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.attack_block import attack_points, attacked_points, rejects
-from study.attack_join import join_blocks, rows_from_verdicts
+from study.attack_join import join_blocks, rows_from_verdicts, with_found
 from study.config import StudyConfig
 from study.errors import InputError, unknown
 from study.ledger import Aim, block_keys, radius_key
@@ -162,6 +162,7 @@ def _attacks(
         return attack_points(subject, aim, config.attacks, seed, HEM_MARGIN, before, limits) | {"points": part}
 
     fallen: dict[str, np.ndarray] = {}
+    found: dict[str, Arrays] = {}
     made: list[tuple[Key, Arrays, Mapping[str, Any]]] = []
     for norm, eps in sorted(config.radii, key=lambda radius: radius[1]):
         aim, blocks = Aim(norm, eps), []
@@ -171,7 +172,8 @@ def _attacks(
             of = hashlib.sha256(identity.encode() + (b"" if before is None else before.tobytes())).hexdigest()
             blocks.append(_once(run, block, of, partial(attacked, aim, number, before)))
         arrays = join_blocks(blocks) | {"kept": np.array("")}
-        fallen[norm] = arrays["clean"] & ~robust(arrays)
+        arrays = with_found(arrays, found[norm]) if norm in found else arrays
+        fallen[norm], found[norm] = arrays["clean"] & ~robust(arrays), arrays
         made.append((key, arrays, rows_from_verdicts(arrays)))
     return made
 

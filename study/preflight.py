@@ -73,12 +73,20 @@ def with_losses(config: StudyConfig, more: Sequence[str]) -> StudyConfig:
 
 
 def same_data(study: dict[str, Any], source: "Source") -> None:
-    """Refuse to go on with other data than the run began with."""
+    """Refuse to go on with other data, or other outside sets from files, than the run began with."""
+    from study.data.companions import fingerprints
+
     before, now = study["data"]["fingerprint"], source.fingerprint()
     if before != now:
         raise InputError(
             f"the data of {source.name} are not those this run began with\n"
             f"expected the fingerprint {before[:16]}…, got {now[:16]}…\nrestore the data, or start a new run"
+        )
+    then, sets = study["data"].get("companions", {}), fingerprints(source)
+    for name in (name for name in sets if name in then and sets[name] != then[name]):
+        raise InputError(
+            f"the images of {name} are not those this run began with\n"
+            f"expected the fingerprint {then[name][:16]}…, got {sets[name][:16]}…\nrestore the file, or start a new run"
         )
 
 

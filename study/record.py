@@ -114,7 +114,7 @@ def _weights(before: dict[str, Any] | None, config: StudyConfig, source: "Source
 
 
 def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
-    from study.data.companions import missing
+    from study.data.companions import fingerprints, missing
     from study.measure import outside
 
     cuts = [_split(config, source, r) for r in range(config.replicates)]
@@ -130,6 +130,7 @@ def _data(config: StudyConfig, source: "Source") -> dict[str, Any]:
             {"name": out.name, "group": out.group, "n": len(out.images), "left_out": list(out.dropped)}
             for out in outside(config, source, 0)
         ],
+        "companions": fingerprints(source),
         "outside_missing": missing(source.name, config.ood_sets) if get_task(config.task).applies("rejection") else "",
     }
 

@@ -145,6 +145,7 @@ STUDY: Shape = {
         "classes": [str],
         "splits": [_SPLIT],
         "outside": [{"name": str, "group": str, "n": int}],
+        "companions?": {str: str},
     },
     "calibration?": {str: object},
     "versions": {str: str},

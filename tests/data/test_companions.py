@@ -1,5 +1,6 @@
 """Outside sets by name: only what is in the data directory, in the groups of the catalogue, without known classes."""
 
+import json
 import pickle
 import zlib
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from study import preflight, record
 from study.data import companions
 from study.data.catalogue import CATALOGUE, UNAVAILABLE
 from study.data.outside import outside_sets
@@ -16,6 +18,7 @@ from study.data.types import Images, Source
 from study.errors import InputError
 from study.options import study_config
 from study.preflight import with_present_sets
+from study.run import RunDirectory
 from tests.data.formats import idx, save
 from tests.data.helpers import toy_source
 
@@ -196,3 +199,16 @@ def test_a_copy_with_other_images_is_not_sent_as_the_first(tmp_path):
     object.__setattr__(source, "kept", object())
     assert replace(source, classes=("c", "d")).kept is None
     assert CATALOGUE["cifar10"].corruptions == "CIFAR-10-C"
+
+
+def test_a_resumed_run_refuses_a_changed_outside_set(tmp_path):
+    config = study_config({"task": "rejection", "preset": "smoke", "ood_sets": [f"npz:{tmp_path}/birds.npz"]})
+    birds(tmp_path / "birds.npz")
+    study = record.new(config, preflight.study_source(config, tmp_path), RunDirectory(tmp_path / "run"), "command")
+    study = json.loads(json.dumps(study))
+    preflight.same_data(study, preflight.study_source(config, tmp_path))
+    birds(tmp_path / "birds.npz", classes=np.array(["auk", "Bird", "crow"]))
+    with pytest.raises(InputError, match=r"images of npz:birds are not those this run began with\nexpected the finger"):
+        preflight.same_data(study, preflight.study_source(config, tmp_path))
+    del study["data"]["companions"]  # a record from before they were fingerprinted
+    preflight.same_data(study, preflight.study_source(config, tmp_path))

@@ -34,7 +34,7 @@ class Target:
     def row(self) -> list[str]:
         """Return its row of the table."""
         asked = f"{'≤' if self.at_most else '≥'} {self.limit:g}{self.unit}"
-        return [self.what, asked, f"{self.measured:.3g}{self.unit}", "PASS" if self.kept else "BELOW"]
+        return [self.what, asked, f"{self.measured:.4g}{self.unit}", "PASS" if self.kept else "BELOW"]
 
 
 def at_most(what: str, measured: float, limit: float, unit: str = "") -> Target:

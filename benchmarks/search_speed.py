@@ -5,7 +5,8 @@
 Trials an hour: mnist5k, small_cnn, hem, the preset quick. This project's side is `study.pool` with a `SearchFeed` on a
 local Ray with every core, once its processes are up. Then plain Optuna, in memory, in a process of its own, tries the
 very same points with `study.training.fit` on the same images: one after the other with one thread and with all cores,
-and with `n_jobs` = cores and one thread each. All sides take turns. (Quick: 5 epochs and few trainings.)
+and with `n_jobs` = cores and one thread each. All sides take turns. (Quick: 5 epochs and few trainings.) As many of the
+one-thread searches as there are cores, at once and with nothing to do with each other, say what the machine can gain.
 
 Empty trials: a trial writes a made-up cell and is done. Studies of 50 and of 2,000 (quick: 300), all of 10 trials a
 search; cost is from opening the searches to the last cell, without the start of Ray and of its processes. Memory is the
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,11 +208,20 @@ def peer_elsewhere(points: list[dict[str, Any]], epochs: int, threads: int, jobs
     return float(subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
+def peers_apart(points: list[dict[str, Any]], epochs: int, folder: Path) -> float:
+    """Do `peer` with one thread in as many processes as there are cores, at once; return the seconds of the slowest."""
+    folders = [folder / f"apart{number}" for number in range(CORES)]
+    for one in folders:
+        one.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(CORES) as pool:
+        return max(pool.map(lambda one: peer_elsewhere(points, epochs, 1, 1, one), folders))
+
+
 def throughput(folder: Path, trials: int, epochs: int, rounds: int) -> tuple[str, list[Target]]:
     """Return the table of trials an hour."""
     from study.search import point_of
 
-    ours = "this project"
+    ours, apart = "this project", []
     times: dict[str, list[float]] = {name: [] for name in (ours, *PEERS)}
     for number in range(rounds):
         feed, _, _ = drive(config_of(1, 1, trials, epochs), folder / f"run{number}", None, warm=CORES)
@@ -218,6 +229,7 @@ def throughput(folder: Path, trials: int, epochs: int, rounds: int) -> tuple[str
         points = [point_of(cell) for cell in feed.cells]
         for name, (threads, jobs) in PEERS.items():
             times[name].append(peer_elsewhere(points, epochs, threads, jobs, folder))
+        apart.append(CORES * times[ONE_THREAD][-1] / peers_apart(points, epochs, folder))
     speed = {name: 3600 * trials / min(values) for name, values in times.items()}
     ratios = {
         name: statistics.median(b / a for a, b in zip(times[ours], values, strict=True))
@@ -225,7 +237,12 @@ def throughput(folder: Path, trials: int, epochs: int, rounds: int) -> tuple[str
     }
     rows = [[name, f"{speed[name]:,.0f}", f"{ratios[name]:.2f}"] for name in times]
     best = min((ALL_THREADS, JOBS), key=lambda name: ratios[name])
-    return markdown(["search", "finished trials an hour", "this project / it"], rows), [
+    table = markdown(["search", "finished trials an hour", "this project / it"], rows)
+    limit = (
+        f"{CORES} searches of one thread at once that have nothing to do with each other gain "
+        f"{statistics.median(apart):.2f} on this machine."
+    )
+    return f"{table}\n\n{limit}", [
         at_least(f"trials an hour / the better of Optuna's ({best})", ratios[best], 1.0),
         at_least(f"trials an hour / {ONE_THREAD}", ratios[ONE_THREAD], 1.8),
     ]

@@ -63,7 +63,11 @@ until "$BIN/python" "$TOKEN_FILE.py" "$HEAD_IP:$PORT" "${#NODES[@]}"; do
 done
 
 # The signal that comes two minutes before the end goes to the study: it stops cleanly and says how to go on.
-"$BIN/python" -m study.tune --address "$HEAD_IP:$PORT" --gpus-per-trial "$GPUS_PER_TRIAL" "$@" &
+case " $* " in
+    *" --gpus-per-trial"* | *" --workers-per-trial"*) ;;
+    *) set -- --gpus-per-trial "$GPUS_PER_TRIAL" "$@" ;;
+esac
+"$BIN/python" -m study.tune --address "$HEAD_IP:$PORT" "$@" &
 STUDY=$!
 trap 'kill -TERM "$STUDY"' INT TERM
 CODE=0

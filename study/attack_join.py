@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from study.data.types import Source
 
 Arrays = Mapping[str, np.ndarray]
+FORM = 2
+"""Raised when the same blocks would be joined to other verdicts: what has another is joined again."""
 
 
 def made_of(config: StudyConfig, run: RunDirectory, key: Key, aim: Aim, count: int) -> list[Key]:
@@ -50,11 +52,12 @@ def complete(run: RunDirectory, keys: list[Key]) -> list[str]:
 
 
 def is_stale(run: RunDirectory, key: Key, parts: list[Key]) -> bool:
-    """Say whether an attack was joined from other parts than there are now, or will be."""
+    """Say whether an attack was joined in another way, or from other parts, than it would be now, or will be."""
     cell = run.read_cell(key)
     if cell is None or cell["state"] != "complete":
         return False
-    return any(run.read_cell(part) is None for part in parts) or cell["made_of"] != complete(run, parts)
+    other = cell.get("form") != FORM or cell["made_of"] != complete(run, parts)
+    return other or any(run.read_cell(part) is None for part in parts)
 
 
 def join_attack(
@@ -87,7 +90,7 @@ def join_attack(
     arrays = _without_fallen(arrays, key, config, run, aim) | {"kept": np.array(aim.kept)}
     write_atomic(run.scores(key), npz_bytes(arrays))
     shown = _write_examples(key, config, source, run, aim)
-    return {"state": "complete", "made_of": used, **rows_from_verdicts(arrays), "examples": shown}
+    return {"state": "complete", "form": FORM, "made_of": used, **rows_from_verdicts(arrays), "examples": shown}
 
 
 def _write_examples(key: Key, config: StudyConfig, source: "Source", run: RunDirectory, aim: Aim) -> list[Any]:
@@ -175,8 +178,6 @@ def with_found(arrays: Arrays, smaller: Arrays) -> dict[str, np.ndarray]:
 
     Else the images that broke a model would be those of its hardest points alone, others for every loss.
     """
-    if "found" not in smaller or "found" not in arrays:  # joined before this was kept
-        return dict(arrays)
     more = ~np.isin(smaller["found"], arrays["found"])
     return dict(arrays) | {
         name: np.concatenate([arrays[name], smaller[name][more]]) for name in ("found", "found_logits")

@@ -138,7 +138,7 @@ def _row(key: dict[str, str], cell: Cell, loss: str, run: Primary, decided: Conf
         "difference_sd": test.sd,
         "difference_low": test.low,
         "difference_high": test.high,
-        "p": decided.p if is_lead else test.p,
+        "p": (decided.p if decided.verdict else nan) if is_lead else test.p,
         "p_holm": decided.p_holm if is_lead else nan,
         "role": "primary" if is_primary and loss in (run.lead, REFERENCE) else "exploratory",
         "verdict": verdict,

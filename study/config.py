@@ -129,7 +129,7 @@ class StudyConfig:
         for eps in self.l2_eps:
             if not 0 <= eps < float("inf"):
                 raise InputError(f"--eps: expected L2 radii of at least 0, got {eps:g}")
-        called = [f"{norm} {named(eps)}" for norm, eps in self.radii]
+        called = [f"{norm} {named(eps)}" for norm, eps in dict.fromkeys(self.radii)]
         if len(set(called)) < len(called):
             twice = next(name for name in called if called.count(name) > 1)
             raise InputError(f"--eps: expected radii that differ in their first six digits, got {twice} twice")

@@ -11,7 +11,7 @@ from study.config import ATTACK_MODES, Resources, StudyConfig
 from study.environment import leave
 from study.errors import CannotGoOn, InputError, of_file, unknown
 from study.options import Parser, attack_points
-from study.radii import radius
+from study.radii import named, radius
 from study.tasks import get_task
 
 NORMS = ("Linf", "L2")
@@ -104,9 +104,9 @@ def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:
         )
     eps, l2_eps = config.eps, config.l2_eps
     if "L2" in norms:
-        l2_eps = tuple(sorted({*l2_eps, *(values.eps or ())})) or DEFAULT_L2
+        l2_eps = _with(l2_eps, values.eps or ()) or DEFAULT_L2
     elif values.eps:
-        eps = tuple(sorted({*eps, *values.eps}))
+        eps = _with(eps, values.eps)
     changes: dict[str, Any] = {"eps": eps, "l2_eps": l2_eps, "attacks": values.attacks or config.attacks}
     if values.attack_points:
         changes["attack_points"] = attack_points(values.attack_points)
@@ -115,6 +115,11 @@ def asked_for(config: StudyConfig, values: argparse.Namespace) -> StudyConfig:
             raise InputError(f"--attack-replicates: expected 1 to {config.replicates}, got {values.attack_replicates}")
         changes["attack_replicates"] = values.attack_replicates
     return replace(config, **changes)
+
+
+def _with(had: Sequence[float], asked: Sequence[float]) -> tuple[float, ...]:
+    """Return radii with others, each name once: that of the run stays as it is."""
+    return tuple(sorted({**{named(eps): eps for eps in asked}, **{named(eps): eps for eps in had}}.values()))
 
 
 def _refuse_what_does_nothing(config: StudyConfig, values: argparse.Namespace) -> None:

@@ -92,7 +92,10 @@ def parser() -> argparse.ArgumentParser:
         help="task rejection: classes that are never learnt (default: four tenths of them; paper: none of CIFAR's)",
     )
     what.add_argument(
-        "--ood-sets", metavar="SET", nargs="+", help="further outside sets: npz:PATH or names as for --dataset"
+        "--ood-sets",
+        metavar="SET",
+        nargs="+",
+        help="further outside sets: names as for --dataset, or npz:PATH (near:npz:PATH, far:npz:PATH: of that group)",
     )
 
     much = top.add_argument_group("how much")
@@ -327,6 +330,10 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
     for method in values["methods"]:
         if method not in task.methods:
             raise unknown(f"method of task {task.name}", method, task.methods)
+    primary = task.endpoint.method
+    if primary not in values["methods"]:
+        raise InputError(f"--methods: task {task.name} is decided by method {primary}, which has to be one of them")
+    values["methods"] = (primary, *(method for method in values["methods"] if method != primary))
     if values["objective"] not in task.objectives:
         raise unknown(f"objective of task {task.name}", values["objective"], task.objectives)
     return StudyConfig(task=task.name, preset=preset, **values)

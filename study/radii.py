@@ -3,8 +3,8 @@
 import argparse
 from fractions import Fraction
 
-LEVELS = 255
-"""Steps of an 8-bit pixel: radii on natural images are whole numbers of them."""
+LEVELS = 510
+"""Half steps of an 8-bit pixel: radii on natural images are whole numbers of them."""
 
 
 def named(eps: float) -> str:
@@ -15,13 +15,17 @@ def named(eps: float) -> str:
 def radius(text: str) -> float:
     """Return the radius that a user types, in units of the pixel range: "0.1", "8/255", "0.0313725" (which is 8/255).
 
-    A number that is called like a whole number of 255ths is that number: one radius has one name.
+    A number that is called like a whole number of 510ths is that number: one radius has one name.
 
     Raises:
         argparse.ArgumentTypeError: neither a number nor a fraction.
     """
     try:
-        value = float(Fraction(text.strip())) if "/" in text else float(text)
+        if "/" in text:
+            above, below = map(Fraction, text.split("/"))
+            value = float(above / below)
+        else:
+            value = float(text)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"expected a number or a fraction, as 0.1 or 8/255, got {text!r}") from error
     if not abs(value) <= 1e9:  # neither infinite nor nan; whether it is allowed is for the study to say

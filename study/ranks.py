@@ -216,8 +216,11 @@ class _Post:
 
     def _try_again(self, training: Training, told: Mapping[int, dict[str, Any]], words: str) -> None:
         """Leave the training of a lost group to another one, or write that it failed."""
-        if self.run.read_cell(training.key) is not None:
-            return self._answer(training)
+        try:
+            if self.run.read_cell(training.key) is not None:
+                return self._answer(training)
+        except OSError as error:
+            return self._answer(training, f"{error.filename}: {error.strerror}")
         self.deaths[training.key] += 1
         own = len(told) == self.ranks and len({cell["error"] for cell in told.values()}) == 1
         if not own and self.deaths[training.key] <= DEATHS_ALLOWED:

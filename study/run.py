@@ -26,7 +26,7 @@ VERSION = 1
 SEEN_SECONDS = 60.0
 """A shared file system shows another node's new file within this time."""
 STAGES = ("search", "rescore", "confirm", "sweep", "cost", "evaluate", "block", "attack")
-LONGEST_NAME = 200
+LONGEST_NAME = 240
 """Characters of a cell's name: file systems allow 255 bytes, and stage and ending are added to it."""
 NO_FILE = (errno.EISDIR, errno.ELOOP)
 """What the system says of a folder, or of a link to itself, in a cell's place: no reading brings that back."""

@@ -161,6 +161,7 @@ class SearchFeed:
                 search.fail(trial.number, interrupted=True)
         for slot in range(self.config.trials_per_search):
             cell, trial = self.run.read_cell(search.key(slot)), latest.get(slot)
+            _refuse_other_space(search.loss, cell, trial)
             if cell is not None:
                 if trial is None:
                     search.optuna_study.add_trial(_trial_from_cell(search.loss, slot, cell))
@@ -255,6 +256,21 @@ class SearchFeed:
         trial.set_user_attr("source", "tpe")
         trial.set_user_attr("slot", slot)
         return "tpe", dict(trial.params), trial.number
+
+
+def _refuse_other_space(loss: str, cell: Mapping[str, Any] | None, trial: FrozenTrial | None) -> None:
+    """Refuse to go on with a search of other parameters than the loss has now.
+
+    Raises:
+        InputError: it was begun with another version of this project, or of a user's own loss.
+    """
+    space = distributions(loss)
+    tried = set(trial.params) if trial is not None else set(point_of(cell)) if cell is not None else set(space)
+    if tried != set(space):
+        raise InputError(
+            f"the search of {loss} was begun with {', '.join(sorted(tried))}\nnow it has {', '.join(sorted(space))}\n"
+            "finish the run with the version that began it (sessions in study.json has the commit), or start another"
+        )
 
 
 def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:

@@ -153,9 +153,15 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
     """Return every table that follows from the cells alone."""
     cells = {stage: [(key, cell) for key, cell in run.cells(stage) if key.loss in config.losses] for stage in STAGES}
     wanted = set(ledger.asked(config, run))
-    cells["attack"] = [(key, cell) for key, cell in cells["attack"] if key in wanted]
+    for stage in ("attack", "cost"):  # those of another mode, or of fewer losses, stay and count no more
+        cells[stage] = [(key, cell) for key, cell in cells[stage] if key in wanted]
     measured = [*cells["evaluate"], *cells["attack"]]
-    foreign = [pair for stage in ("evaluate", "attack") for pair in run.cells(stage) if pair[0].method == "foreign"]
+    foreign = [
+        (key, cell)
+        for stage in ("evaluate", "attack")
+        for key, cell in run.cells(stage)
+        if key.method == "foreign" and _as_asked(config, key)
+    ]
     return {
         "trials": frame("trials", (_trial(run, key, cell, winners) for key, cell in cells["search"])),
         "epochs": frame(
@@ -170,13 +176,20 @@ def build(config: StudyConfig, run: RunDirectory, winners: Mapping[Search, Winne
     }
 
 
+def _as_asked(config: StudyConfig, key: Key) -> bool:
+    """Say whether a model from elsewhere was attacked as the run's own models are."""
+    aims = [ledger.Aim(norm, eps) for norm, eps in config.radii]
+    return key.stage == "evaluate" or key in [ledger.radius_key(config, key, aim) for aim in aims]
+
+
 def examples(config: StudyConfig, run: RunDirectory) -> list[Mapping[str, Any]]:
     """Return the example pictures of a run, in the order of its losses."""
+    wanted = set(ledger.asked(config, run))
     found = [
         (config.losses.index(key.loss), example)
         for stage in ("evaluate", "attack")
         for key, cell in run.cells(stage)
-        if key.loss in config.losses
+        if key in wanted
         for example in cell.get("examples", ())
         if (run.path / example["file"]).is_file()
     ]

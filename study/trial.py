@@ -272,7 +272,7 @@ def _load(
     try:
         saved = torch.load(checkpoint, weights_only=True)
         if saved["training"] == repr(training):
-            return saved["state"], saved["epochs"], saved["margins"]
+            return saved["state"], saved["epochs"], saved.get("margins", [])
         return None, [], []
     except Exception as error:  # whatever torch trips over in a damaged file
         checkpoint.unlink(missing_ok=True)

@@ -17,7 +17,8 @@ def test_the_cluster_file_is_one_for_ray():
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(cluster, schema)
     assert cluster["head_node_type"] in cluster["available_node_types"]
-    assert cluster["available_node_types"]["gpu"]["max_workers"] <= cluster["max_workers"]
+    gpu = cluster["available_node_types"]["gpu"]
+    assert gpu["min_workers"] == gpu["max_workers"] == cluster["max_workers"], "a study asks for no machine"
     started = [line for part in ("head", "worker") for line in cluster[f"{part}_start_ray_commands"] if "start" in line]
     assert len(started) == 2
     assert all("RAY_AUTH_MODE=token" in line for line in started)
@@ -74,3 +75,9 @@ def test_the_slurm_script_starts_ray_on_every_node_and_hands_its_arguments_on(tm
     (study,) = [line for line in lines if line.startswith("python ")]
     assert study.endswith("--address 10.0.0.1:20007 --gpus-per-trial 0.25 --task imbalanced --output /shared/a run")
     assert not list(tmp_path.glob(".hem-study-token*")), "the token stays behind"
+    called.write_text("")
+    wide = ["--task", "imbalanced", "--workers-per-trial", "4", "--gpus-per-worker", "1"]
+    line = ["/bin/bash", str(DEPLOY / "slurm.sh"), *wide]
+    subprocess.run(line, env=environment, capture_output=True, timeout=60, check=False)
+    (study,) = [line for line in called.read_text().splitlines() if line.startswith("python ")]
+    assert study.endswith("--address 10.0.0.1:20007 --task imbalanced --workers-per-trial 4 --gpus-per-worker 1")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from math import isnan, nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from study.comparison.replicates import (
@@ -51,6 +52,8 @@ class Primary:
     """How many were asked for."""
     declared: int
     """On how many of them this endpoint was to be measured: attacks may be for the first ones alone."""
+    seeds: int
+    """Retrainings of each replicate that were asked for; 0 where the record does not say."""
     no_information: str
     """Why this endpoint says nothing about any loss; "" if it may."""
     withheld: str
@@ -116,6 +119,7 @@ def of_replicates(replicates: Replicates, *, study: Mapping[str, Any]) -> Primar
         lead_note=note,
         ran=ran,
         replicates=asked,
+        seeds=int((study.get("config") or {}).get("seeds", 0)),
         declared=int(attack.get("replicates", asked)) if endpoint.probe == "attack" else asked,
         no_information=no_information(cell, endpoint, _num_classes(study["data"])),
         withheld=_withheld(endpoint, attack),
@@ -247,18 +251,22 @@ def _no_verdict(m: Confirmatory) -> str:
 
 
 def incomplete(run: Primary, loss: str, versus: str) -> str:
-    """Return why a test on some of the declared replicates gives no verdict; "" if it is on all of them.
+    """Return why a test on some of the declared trainings gives no verdict; "" if it is on all of them.
 
-    A replicate is missing because a training of it diverged or failed, or is not done yet: what is left was not chosen
-    at random.
+    A training is missing because it diverged or failed, or is not done yet: what is left was not chosen at random.
     """
     n = run.cell.num_pairs(loss, versus)
-    if n >= run.declared:
+    if n < run.declared:
+        return (
+            f"{n} of {run.declared} replicates have both {loss} and {versus}; the others failed or are not done, "
+            "and no verdict is given without them"
+        )
+    counts = [run.cell.trainings[name] for name in (loss, versus)]
+    asked = max(run.seeds, *(int(np.nanmax(values)) for values in counts))
+    short = int(sum(np.maximum(asked - values[np.isfinite(values)], 0).sum() for values in counts))
+    if not short:
         return ""
-    return (
-        f"{n} of {run.declared} replicates have both {loss} and {versus}; the others failed or are not done, "
-        "and no verdict is given without them"
-    )
+    return f"{short} retrainings of {loss} or {versus} failed or are not done, and no verdict is given without them"
 
 
 def conditional(n: int) -> str:

@@ -95,21 +95,24 @@ def _pool(name: str, source: Source, data_dir: Path) -> OutsideSet:
     return OutsideSet(name, group, to_shape(chosen.images, source.shape), other.classes, chosen.labels)
 
 
-def users_file(name: str) -> Path:
-    """Return the file that npz:PATH names.
+def users_file(name: str) -> tuple[str, Path]:
+    """Return the group and the file that npz:PATH (group "user"), near:npz:PATH or far:npz:PATH name.
 
     Raises:
         InputError: another form.
     """
-    kind, _, argument = name.partition(":")
+    group, _, rest = name.partition(":")
+    if group not in ("near", "far"):
+        group, rest = "user", name
+    kind, _, argument = rest.partition(":")
     if kind != "npz" or not argument:
-        raise InputError(f"outside set: expected npz:PATH, got {name!r}")
-    return Path(argument).expanduser()
+        raise InputError(f"outside set: expected npz:PATH, near:npz:PATH or far:npz:PATH, got {name!r}")
+    return group, Path(argument).expanduser()
 
 
 def _users_pool(name: str) -> OutsideSet:
     """Return all images of a user's file, as they are."""
-    path = users_file(name)
+    group, path = users_file(name)
     arrays, found = read_archive(path)
     part = next((part for part in ("test", "train") if f"x_{part}" in arrays), None)
     if part is None:
@@ -121,7 +124,7 @@ def _users_pool(name: str) -> OutsideSet:
         names, labels = (path.stem,), None
     if labels is not None and labels.max() >= len(names):
         raise InputError(f"{path}: classes: expected names for the labels 0 to {labels.max()}, got {len(names)}")
-    return OutsideSet(f"npz:{path.stem}", "user", images, names, labels)
+    return OutsideSet(f"npz:{path.stem}", group, images, names, labels)
 
 
 def fingerprints(source: Source) -> dict[str, str]:

@@ -8,7 +8,7 @@
     permuted_pixels    unrecognisable  test images, their pixels shuffled
     randomised_phases  unrecognisable  test images with random Fourier phases
     digits | mnist5k   shifted-known   digits from another source, for data of digits: to recognise, not to reject
-    npz:NAME           user            a user's file, without the classes that the model knows
+    npz:NAME           user            a user's file (near, far if it says so) without the classes that the model knows
     a data set's name  near, far, user a set of the catalogue, the same way; the group that the source's entry says
 
 Every set has its own random stream, of (its name, seed): it does not depend on which other sets are made.
@@ -163,7 +163,7 @@ def _framed(images: UInt8Array, height: int, width: int) -> UInt8Array:
 
 def _companion(name: str, source: Source, seed: int, n: int) -> OutsideSet:
     """Return n images of a set that came with the source, in its shape and without classes that it has."""
-    file = users_file(name) if ":" in name else None
+    file = users_file(name)[1] if ":" in name else None
     key = name if file is None else f"npz:{file.stem}"
     pool = next((pool for pool in source.companions if pool.name == key), None)
     if pool is None:

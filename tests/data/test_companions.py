@@ -16,6 +16,7 @@ from study.data.registry import load_source
 from study.data.tail import cut_imbalanced
 from study.data.types import Images, Source
 from study.errors import InputError
+from study.measure import outside
 from study.options import study_config
 from study.preflight import with_present_sets
 from study.run import RunDirectory
@@ -199,6 +200,26 @@ def test_a_copy_with_other_images_is_not_sent_as_the_first(tmp_path):
     object.__setattr__(source, "kept", object())
     assert replace(source, classes=("c", "d")).kept is None
     assert CATALOGUE["cifar10"].corruptions == "CIFAR-10-C"
+
+
+@pytest.mark.parametrize("group", ["near", "far"])
+def test_a_users_file_may_say_its_group(tmp_path, group):
+    birds(tmp_path / "birds.npz")
+    name = f"{group}:npz:{tmp_path}/birds.npz"
+    source = companions.with_companions(known(), (name,), tmp_path)
+    made = outside_sets(source, cut(source), seed=0, n=15, extra=(name,))[-1]
+    assert (made.name, made.group) == ("npz:birds", group)
+    with pytest.raises(InputError, match="expected npz:PATH, near:npz:PATH or far:npz:PATH, got 'user:npz:x"):
+        companions.with_companions(known(), ("user:npz:x.npz",), tmp_path)
+
+
+def test_a_near_set_of_ones_own_is_enough_to_decide_by(tmp_path):
+    birds(tmp_path / "birds.npz")
+    given = {"task": "rejection", "preset": "smoke", "held_out": 0, "dataset": "tests.data.test_companions:known"}
+    for name, said in ((f"npz:{tmp_path}/birds.npz", "no near outside set"), (f"near:npz:{tmp_path}/birds.npz", "")):
+        config = study_config({**given, "ood_sets": [name], "model": "mlp"})
+        sets = outside(config, preflight.study_source(config, tmp_path), 0)
+        assert any(out.group == "near" for out in sets) == (said == ""), name
 
 
 def test_a_resumed_run_refuses_a_changed_outside_set(tmp_path):

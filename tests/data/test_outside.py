@@ -362,7 +362,7 @@ def test_wrong_names_of_users_sets(tmp_path):
     source = toy_source([30, 30], names=["cat", "dog"])
     with pytest.raises(InputError, match="expected one that came with the source, none; got 'svhn'"):
         outside_sets(load_source("digits"), cut(load_source("digits")), seed=0, extra=["svhn"])
-    with pytest.raises(InputError, match="expected npz:PATH, got 'folder:own'"):
+    with pytest.raises(InputError, match="expected npz:PATH, near:npz:PATH or far:npz:PATH, got 'folder:own'"):
         toy_sets(source, extra=["folder:own"])
     with pytest.raises(InputError, match="no such file"):
         toy_sets(source, extra=[f"npz:{tmp_path / 'none.npz'}"])

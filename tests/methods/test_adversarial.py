@@ -217,3 +217,13 @@ def test_the_judge_counts_images_that_stand_under_both_attacks(monkeypatch):
     monkeypatch.setattr(MODULE, "_right_after", lambda *_: (torch.tensor(right) for right in stands))
     begun = job()
     assert judged(begun)(begun.model, 2) == {"robust_accuracy": 0.25, "robust_mean": (0.75 + 0.25) / 2}
+
+
+def test_a_loss_of_ones_own_is_not_asked_about_no_images():
+    def largest(logits, labels):
+        return logits.max() - logits.min()
+
+    logits = torch.zeros(0, 10, requires_grad=True)
+    assert own(largest)(logits, torch.zeros(0, dtype=torch.long)) == 0
+    some = torch.tensor([[3.0, 1.0]])
+    assert own(largest)(some, torch.tensor([0])) == 2

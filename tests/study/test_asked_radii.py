@@ -18,6 +18,8 @@ from study.radii import named, radius
         ("8/255", 8 / 255),
         ("0.0313725", 8 / 255),
         ("0.00392157", 1 / 255),
+        ("0.00196078", 0.5 / 255),
+        ("0.5/255", 0.5 / 255),
         ("0.0314", 0.0314),
         ("0.2", 0.2),
         ("0", 0.0),
@@ -46,6 +48,13 @@ def test_a_radius_that_the_run_has_is_not_asked_for_again():
     level = next(eps for eps in NATURAL.eps if eps == round(eps * 255) / 255 and named(eps) != repr(eps))
     assert asked(NATURAL, "--norms", "Linf", "--eps", named(level)) == NATURAL
     assert asked(NATURAL, "--norms", "Linf", "--eps", "16/255").eps == (*NATURAL.eps, 16 / 255)
+
+
+def test_a_radius_that_was_recorded_as_it_was_typed_is_the_one_that_is_asked_for():
+    typed = replace(NATURAL, eps=(0.00392157, 0.1), l2_eps=())
+    for word in ("0.00392157", "1/255"):
+        assert asked(typed, "--eps", word) == typed
+    assert replace(NATURAL, eps=(0.1, 0.1)).eps == (0.1, 0.1), "as a run may have them"
 
 
 def test_two_radii_of_one_name_are_refused():

@@ -129,6 +129,16 @@ def test_a_smaller_radius_that_is_added_later_counts_for_the_larger_one(attacked
             assert (robust(arrays) <= robust(small[key.loss])).all()
 
 
+def test_what_was_joined_in_another_way_is_joined_again(attacked, tmp_path):
+    config, run = copied(attacked, tmp_path)
+    assert attack_everything(config, run, digits()) == []
+    key = next(iter(attack_keys(config, run)))
+    before = {name: value for name, value in run.read_cell(key).items() if name not in ("key", "seconds")}
+    run.write_cell(key, {name: value for name, value in before.items() if name != "form"})
+    assert attack_everything(config, run, digits()) == [key]
+    assert {name: value for name, value in run.read_cell(key).items() if name not in ("key", "seconds")} == before
+
+
 def test_a_larger_radius_leaves_out_what_a_smaller_one_broke(attacked, tmp_path):
     config, run = copied(attacked, tmp_path)
     config = replace(config, eps=(0.1, 0.15), attacks="quick")

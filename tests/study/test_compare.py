@@ -200,6 +200,14 @@ def test_a_missing_retraining_is_named():
     table = table[~((table["loss"] == "hem+") & (table["replicate"] == 1) & (table["seed"] == 0))]
     got = row(compare(table, study=study(PLANTED)), loss="hem+")
     assert "replicate 1: 1 of 2 retrainings" in got["reason"]
+    assert "1 retrainings of hem+ or ce failed or are not done, and no verdict is given without them" in got["reason"]
+    assert (got["verdict"], math.isnan(got["p"])) == ("", True)
+    assert (
+        row(compare(rows(PLANTED, seeds=2), study=study(PLANTED, config={"seeds": 2})), loss="hem+")["verdict"] == "win"
+    )
+    got = row(compare(rows(PLANTED, seeds=2), study=study(PLANTED, config={"seeds": 3})), loss="hem+")
+    assert "6 retrainings of hem+ or ce failed" in got["reason"]
+    assert got["verdict"] == ""
 
 
 def test_too_few_pairs_of_the_lead_variant_give_no_verdict_though_others_have_three():

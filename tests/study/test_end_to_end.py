@@ -163,5 +163,8 @@ def test_a_harder_attack_is_added_to_a_finished_run(smoke, tmp_path):
     robust = evaluation[evaluation.metric == "robust_accuracy"].set_index(["loss", "slice"]).value
     for loss in LOSSES:
         assert robust[loss, "Linf-0.05"] >= robust[loss, "Linf-0.1"]
+    pictures = [one for one in json.loads((copy / "examples.json").read_text())["examples"] if "attack" in one["kind"]]
+    assert {one["about"] for one in pictures} == {"Linf, ε = 0.05."}
+    assert len({one["file"] for one in pictures}) == len(pictures)
     search = copy / "cells" / "search"
     assert all((search / p.name).read_bytes() == p.read_bytes() for p in (smoke[0] / "cells" / "search").iterdir())

@@ -133,6 +133,10 @@ def test_a_function_is_measured_and_attacked(finished):
         <= found["attack", "test", "Linf-0.05", "robust_accuracy"]
     )
     assert 0 < found["rejection", "group:near", "mls", "auroc"] < 1
+    harder = replace(config, attacks="standard")
+    assert "attack" not in set(figures(harder, run, "linear").reset_index()["probe"]), (
+        "other attacks than the run's own"
+    )
     assert ("rejection", "group:near", "knn", "auroc") not in found.index, "it has no features"
 
 

@@ -46,6 +46,7 @@ def refused(capsys, *argv):
         ([*TASK, "--eps", "8"], ["--eps", "[0, 1]", "got 8"]),
         ([*TASK, "--eps", "8/0"], ["--eps", "as 0.1 or 8/255", "got '8/0'"]),
         ([*TASK, "--eps", "nan"], ["--eps", "[0, 1]", "got nan"]),
+        ([*TASK, "--methods", "drw"], ["--methods", "decided by method plain"]),
         ([*TASK, "--eps", "0.031", "0.0310000001"], ["--eps", "six digits", "Linf 0.031 twice"]),
         (["--task", "classification", "--imbalance-ratio", "5"], ["--imbalance-ratio belongs to task imbalanced"]),
         ([*TASK, "--workers-per-trial", "2", "--cpus-per-trial", "2"], ["--cpus-per-trial", "--cpus-per-worker"]),
@@ -201,3 +202,7 @@ def test_the_command_to_go_on_with_asks_for_what_the_run_had():
     mine = resume_command(Path("/runs/tail"), Resources(), Path("/my data"))
     assert mine == "python -m study.tune --resume /runs/tail --data-dir '/my data'"
     assert parse(line.split()[3:]).resources == had
+
+
+def test_the_method_that_decides_comes_first():
+    assert parse([*TASK, "--methods", "drw", "plain"]).config.methods == ("plain", "drw")

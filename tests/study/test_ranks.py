@@ -155,6 +155,20 @@ def test_a_cell_that_was_written_before_its_group_was_lost_counts(play, tmp_path
     assert cell(tmp_path, 0) == {"state": "complete"}
 
 
+def test_a_cell_that_cannot_be_read_now_is_said_to_who_waits_for_it(play, monkeypatch):
+    def fails(run, key):
+        raise OSError(5, "Input/output error", "cell.json")
+
+    async def scene(post, take, ask):
+        asked = await ask(0)
+        assert await take() == 0
+        monkeypatch.setattr(RunDirectory, "read_cell", fails)
+        assert await post.lost(0, 0, "rank 1: killed")
+        assert await asked == "cell.json: Input/output error"
+
+    play(scene)
+
+
 def test_a_rank_of_a_group_that_was_lost_takes_nothing(play):
     async def scene(post, take, ask):
         stale = asyncio.ensure_future(take(0, 0))

@@ -1,6 +1,7 @@
 """The fair search, driven without Ray: a feed gets cells from a made-up objective."""
 
 import math
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -11,6 +12,7 @@ from search_spaces.losses import LOSS_SPACES
 from search_spaces.shared import SHARED
 from study.config import StudyConfig
 from study.data.embedded import digits
+from study.errors import InputError
 from study.options import study_config
 from study.run import Key, RunDirectory
 from study.search import SearchFeed, point_of, starting_counts, study_name, training_of
@@ -134,9 +136,8 @@ def test_literature_comes_first_and_hem_tries_margins_of_02_and_1(tmp_path):
 @pytest.mark.parametrize("method", ["replay", "naive", "joint"])
 def test_a_continual_learner_begins_with_margins_of_02_and_1(tmp_path, method):
     """S is that of the first experience (all images under joint), as the loss is built with it."""
-    study = study_config(
-        {"task": "continual", "preset": "smoke", "dataset": "digits", "methods": [method], "losses": ["ce", "hem"]}
-    )
+    given = {"task": "continual", "preset": "smoke", "dataset": "digits", "losses": ["ce", "hem"]}
+    study = replace(study_config(given), methods=(method,))
     counts, source = {}, digits()
     for replicate in range(study.replicates):
         data = splits(study, source, replicate, final=False)
@@ -293,3 +294,18 @@ def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
     assert points[0][1]["loss.q"] == 0.7, "the literature point keeps its defaults"
     assert len(set(tried)) == len(tried) == 4
     assert all(0.1 <= q <= 1.0 for q in tried)
+
+
+def test_a_search_of_other_parameters_is_refused(tmp_path):
+    """As of a run of an older version: nothing that it has could be gone on with, or come back from its cells."""
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"))
+    first = SearchFeed(study, run, RECIPE, COUNTS)
+    drive(first, run, stop_after=5)
+    key = Key("search", "plain", "hem", "", 0, 0)
+    cell = run.read_cell(key)
+    cell["training"]["loss_parameters"] = {"mu": 0.2}
+    run.write_cell(key, {name: value for name, value in cell.items() if name != "key"})
+    said = r"the search of hem was begun with .*, loss\.mu, .*\nnow it has .*loss\.M, .*\nfinish the run with"
+    run.storage.unlink()  # the cell alone
+    with pytest.raises(InputError, match=said):
+        SearchFeed(study, run, RECIPE, COUNTS)

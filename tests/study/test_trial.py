@@ -107,6 +107,11 @@ def test_the_margins_of_a_continual_learner_are_those_of_all_experiences_over_a_
     cell = train(training, study, digits(), checkpoint=tmp_path / "state.pt")
     assert len(cell["epochs"]) == 10
     assert cell["margin"] == pytest.approx(expected)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    del saved["margins"]  # as an older version left it
+    torch.save(saved, tmp_path / "state.pt")
+    assert len(train(training, study, digits(), checkpoint=tmp_path / "state.pt")["epochs"]) == 10
+    assert (tmp_path / "state.pt").exists()
 
 
 def test_a_watchdog_writes_the_cell_and_then_ends_the_process(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
 from dashboards.figures.base import band, canvas, counting, hover, line, marker, named, rounded
-from dashboards.style import plotly_text
 from dashboards.summary import in_order, pick, replicate_means
 
 CLASS, TASK = "class-incremental", "task-incremental"
@@ -48,7 +47,7 @@ def matrix_panels(data: pd.DataFrame, losses: Sequence[str]) -> list[Panel]:
         )
         figure.update_xaxes(dtick=1, showgrid=False)
         figure.update_yaxes(dtick=1, autorange="reversed", showgrid=False)
-        panels.append(Panel(plotly_text(loss), figure))
+        panels.append(Panel(loss, figure))
     return panels
 
 

@@ -19,7 +19,7 @@ from dashboards.figures.base import (
     stack,
     thinned,
 )
-from dashboards.style import REFERENCE_LOSS, loss_style, plotly_text, translucent
+from dashboards.style import REFERENCE_LOSS, loss_style, translucent
 from dashboards.summary import in_order, pick
 
 RATE = "learning_rate"
@@ -133,5 +133,5 @@ def margin_panels(data: pd.DataFrame) -> list[Panel]:
         )
         figure.add_hline(y=0, line=REFERENCE_LINE)
         figure.update_xaxes(**counting(int(data["epoch"].max())))
-        panels.append(Panel(plotly_text(loss), figure))
+        panels.append(Panel(loss, figure))
     return panels

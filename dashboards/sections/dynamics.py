@@ -3,7 +3,7 @@
 from dashboards.blocks import Block, Note, Panel, Picture, Section, not_available
 from dashboards.figures import dynamics as figures
 from dashboards.sections.common import missing_table
-from dashboards.sections.training import objective_column
+from dashboards.sections.training import ONE_EPOCH, drawn_column, written
 from dashboards.summary import View, plural
 
 _ALGEBRA = (
@@ -24,17 +24,20 @@ def lead_section(view: View) -> Section | None:
     if len(view.losses) < 2:
         return None
     title, rows = "When does a lead appear?", view.shown(view.run.epochs)
-    data = figures.lead_data(rows, objective_column(view))
+    column, told = drawn_column(view, rows)
+    data = figures.lead_data(rows, column)
     if not len(data):
         return Section("lead", title, [not_available(missing_table(view, "epochs", f"arm {view.arm} beside ce"))])
+    if data["epoch"].nunique() < 2:
+        return Section("lead", title, [not_available(ONE_EPOCH)])
+    what = written(column) if told else f"the search's objective ({written(column)})"
     picture = Picture(
         "lead-figure",
         f"Arm {view.arm}, method {view.method}",
         [Panel("", figures.lead_figure(data, view.losses))],
-        "Difference to cross-entropy in the search's objective on validation images, within each replicate; band from "
-        "the smallest to the largest replicate. Each winner has its own learning rate: a lead that only comes when the "
-        "rate falls would be missed by stopping early. The scale fits the means after the first fifth. Exploratory: no "
-        "verdict.",
+        f"Difference to cross-entropy in {what}, within each replicate; band from the smallest to the largest "
+        f"replicate.{told} Each winner has its own learning rate: a lead that only comes when the rate falls would be "
+        "missed by stopping early. The scale fits the means after the first fifth. Exploratory: no verdict.",
         view.counts(rows, plural(len(rows.groupby(["loss", "replicate", "number"])), "training")),
         "Lead over cross-entropy by epoch, and the learning rate below it, one line a loss",
         wide=True,
@@ -49,6 +52,8 @@ def margins_section(view: View) -> Section:
     blocks: list[Block] = [Note(text) for text in _ALGEBRA]
     if not len(data):
         return Section("margins", title, [*blocks, not_available(missing_table(view, "epochs", "margins"))])
+    if data["epoch"].nunique() < 2:
+        return Section("margins", title, [*blocks, not_available(ONE_EPOCH)])
     shown = rows[rows["loss"].isin(figures.EXPLAINED)]
     picture = Picture(
         "margins-figure",

@@ -23,6 +23,7 @@ SHOWN_PROBES = (
     "accuracy",
     "posthoc",
     "attack",
+    "attack_best",
     "rejection",
     "shifted",
     "dar",
@@ -31,6 +32,8 @@ SHOWN_PROBES = (
     "continual",
     "segmentation",
 )
+ACCURACY = "validation_accuracy"
+ONE_EPOCH = "measured after one epoch only, and one point makes no line"
 
 
 def objective_column(view: View) -> str:
@@ -41,14 +44,38 @@ def objective_column(view: View) -> str:
     return named if named in known else (known[0] if known else named)
 
 
+def drawn_column(view: View, epochs: pd.DataFrame) -> tuple[str, str]:
+    """Return the validation column to draw by epoch, and what to say of it.
+
+    It is the objective's, or validation accuracy where the objective is known of one epoch and accuracy of several:
+    one point makes no line.
+    """
+    column = objective_column(view)
+    if _epochs_with(epochs, column) != 1 or _epochs_with(epochs, ACCURACY) < 2:
+        return column, ""
+    told = f" The objective ({written(column)}) is measured after the last epoch only: shown is {written(ACCURACY)}."
+    return ACCURACY, told
+
+
+def written(column: str) -> str:
+    """Return the name of a validation column for a reader: validation_robust_mean is "validation robust mean"."""
+    return column.replace("_", " ")
+
+
+def _epochs_with(epochs: pd.DataFrame, column: str) -> int:
+    return int(epochs.dropna(subset=[column])["epoch"].nunique()) if column in epochs.columns else 0
+
+
 def training_section(view: View) -> Section:
     """Show objective, active samples and classes, gradient norm, logit scale and learning rate by epoch."""
     title, rows = "Training curves", view.shown(view.run.epochs)
-    column = objective_column(view)
+    column, told = drawn_column(view, rows)
     data = figures.training_data(rows, column)
     if not len(data):
         reason = missing_table(view, "epochs", f"arm {view.arm}")
         return Section("training", title, [not_available(reason)])
+    if data["epoch"].nunique() < 2:
+        return Section("training", title, [not_available(ONE_EPOCH)])
     picture = Picture(
         "training-figure",
         f"Arm {view.arm}, method {view.method}",
@@ -56,9 +83,9 @@ def training_section(view: View) -> Section:
         "Mean over the retrainings of each winner, band from the smallest to the largest. Active samples: share that "
         "the loss still works on (a margin loss is done with a sample that clears its margin); active classes: share "
         "of the logits that an active sample pulls on. Gradient norm, logit scale and learning rate are on logarithmic "
-        "axes; each winner has its own learning rate.",
+        f"axes; each winner has its own learning rate.{told}",
         view.counts(rows, plural(len(rows.groupby(["loss", "replicate", "number"])), "training")),
-        "Validation objective, active share, gradient norm, logit scale and learning rate by epoch, one line a loss",
+        f"{written(column).capitalize()}, active share, gradient norm, logit scale and learning rate by epoch",
         wide=True,
     )
     return Section("training", title, [picture])

@@ -5,14 +5,16 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from dashboards.blocks import Facts
+from dashboards.blocks import Facts, Picture, Table
 from dashboards.figures import continual, corruption, dynamics, segmentation, training
 from dashboards.pages import sections_of
 from dashboards.sections.definitions import definitions_section
+from dashboards.sections.dynamics import lead_section, margins_section
 from dashboards.sections.methods import methods_section
 from dashboards.sections.search import fall_data, search_section, sensitivity_section
 from dashboards.sections.segmentation import segmentation_section
 from dashboards.sections.settings import settings_section
+from dashboards.sections.training import training_section
 from dashboards.summary import pick
 
 
@@ -112,6 +114,43 @@ def test_a_lead_is_paired_within_the_replicate():
     row = data.iloc[0]
     assert (row["mean"], row["low"], row["high"], row["n"]) == pytest.approx((0.15, 0.1, 0.2, 2))
     assert row["learning_rate"] == pytest.approx(0.3)
+
+
+def judged_at_the_end(view, objective="robust_mean"):
+    """A view whose objective is known after the last epoch only."""
+    frame = view.run.epochs
+    last = frame["validation_accuracy"].where(frame["epoch"] == frame["epoch"].max())
+    study = {**view.study, "objective": objective}
+    run = dataclasses.replace(view.run, study=study, epochs=frame.assign(**{f"validation_{objective}": last}))
+    return dataclasses.replace(view, run=run)
+
+
+@pytest.mark.parametrize("section_of", [lead_section, training_section])
+def test_an_objective_of_the_last_epoch_gives_way_to_accuracy_and_the_caption_says_so(view, section_of):
+    [picture] = section_of(judged_at_the_end(view)).blocks
+    [panel] = picture.panels
+    top = [trace for trace in panel.figure.data if trace.yaxis in (None, "y") and trace.hovertemplate]
+    assert {len(trace.x) for trace in top} == {20}
+    told = "The objective (validation robust mean) is measured after the last epoch only: shown is validation accuracy."
+    assert told in picture.reading
+    [usual] = section_of(view).blocks
+    assert "after the last epoch only" not in usual.reading
+
+
+@pytest.mark.parametrize("section_of", [lead_section, training_section, margins_section])
+def test_one_epoch_makes_no_line_and_the_page_says_so(view, section_of):
+    quantiles = dict(zip(dynamics.QUANTILES, (-1.0, 0.0, 1.0, 2.0, 3.0), strict=True))
+    frame = view.run.epochs.assign(**quantiles)
+    run = dataclasses.replace(view.run, epochs=frame[frame["epoch"] == 1])
+    blocks = section_of(dataclasses.replace(view, run=run)).blocks
+    assert not any(isinstance(block, Picture) for block in blocks)
+    assert blocks[-1].text == "n/a — measured after one epoch only, and one point makes no line"
+
+
+def test_names_of_panels_are_escaped_by_the_page_alone():
+    name = "a<b"
+    [matrix] = continual.matrix_panels(continual.matrix_data(MATRIX.assign(loss=name), continual.CLASS), [name])
+    assert matrix.title == name
 
 
 def test_margins_are_shown_of_the_explained_losses_alone():

@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a table's column; `numeric` columns are set to the right and sorted as numbers."""
+    """Heading of a table's column; `numeric` columns are set to the right and sorted as numbers, words in them last."""
 
     title: str
     numeric: bool = False

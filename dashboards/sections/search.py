@@ -158,7 +158,9 @@ def _winners_table(view: View, winners: pd.DataFrame) -> Table:
             cells.append(text_cell(row["source"]))
             rows.append([*cells, *(_parameter(row[name]) for name in names)])
     columns = [Column("loss"), Column("replicate", True), Column("objective (%)", True), Column("found by")]
-    columns += [Column(name.removeprefix(PARAMETER).replace("_", " "), True) for name in names]
+    for name in names:
+        words = any(isinstance(value, str) for value in winners[name])
+        columns.append(Column(name.removeprefix(PARAMETER).replace("_", " "), numeric=not words))
     frame = winners[["loss", "replicate", "number", "objective", "rescore", "source", *names]]
     return Table("winners-table", "Parameters of the winners", columns, rows, frame, folded=len(rows) > 30)
 

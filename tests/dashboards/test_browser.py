@@ -1,12 +1,14 @@
 """The page in a real browser, opened from disk."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from dashboards import build
+from dashboards import build, build_scoreboard
 from tests.dashboards.browser import Browser
 from tests.dashboards.fake_run import FakeRun
+from tests.dashboards.test_scoreboard import RUN, cell, content
 
 DRAWN = "document.documentElement.dataset.drawn"
 COLUMN = "[...document.querySelectorAll('#losses tbody tr')].map((row) => row.cells[{}].textContent.trim())"
@@ -147,6 +149,23 @@ def test_printing_keeps_the_theme_afterwards(opened: Browser) -> None:
     opened.settle()
     assert opened.evaluate("document.documentElement.dataset.theme") == "light"
     assert opened.console == []
+
+
+def test_words_stay_below_the_numbers_whichever_way_a_column_is_sorted(browser: Browser, tmp_path: Path) -> None:
+    names, cells = ("a", "b", "c", "d", "e", "f"), []
+    for name, difference in zip(names, (-0.1, None, 0.03, -0.02, None, 0.11), strict=True):
+        known = {"difference": difference, "ours": "no information" if name == "b" else "undecided"}
+        cells += [{**cell("ce"), "run": name}] + [{**cell("hem+", **known), "run": name}] * (name != "e")
+    source = tmp_path / "scoreboard.json"
+    runs = [{**RUN, "name": name, "task": name, "lead_variant": "hem+"} for name in names]
+    source.write_text(json.dumps(content(runs=runs, cells=cells)), encoding="utf-8")
+    browser.view(1280, 900)
+    browser.open(build_scoreboard(source).as_uri())
+    order = "[...document.querySelectorAll('#tuned-table tbody tr')].map((row) => row.cells[0].textContent.trim()[0])"
+    press = "document.querySelectorAll('#tuned-table th button')[4].click()"
+    for expected in ("adcfbe", "fcdabe"):
+        browser.evaluate(press)
+        assert "".join(browser.evaluate(order)) == expected
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, page: Path) -> None:

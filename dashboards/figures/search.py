@@ -51,6 +51,21 @@ def history_data(trials: pd.DataFrame) -> pd.DataFrame:
     return data[data["n"] == data["loss"].map(replicates)].reset_index(drop=True)
 
 
+def without_history(trials: pd.DataFrame) -> dict[str, str]:
+    """Return the losses that `history_data` has no row of, each with the reason."""
+    missing: dict[str, str] = {}
+    for loss in sorted(set(trials["loss"]) - set(history_data(trials)["loss"])):
+        own = pick(trials, loss=loss)
+        finished = set(pick(own, state="complete")["replicate"])
+        lost = [str(replicate) for replicate in sorted(set(own["replicate"]) - finished)]
+        missing[loss] = (
+            f"no trial of replicate{'s' * (len(lost) > 1)} {', '.join(lost)} finished"
+            if lost
+            else "a replicate ended before another had its first finished trial"
+        )
+    return missing
+
+
 def history_floor(data: pd.DataFrame) -> float:
     """Return the lowest value worth showing: the worst of any loss after a fifth of the trials (a fraction).
 

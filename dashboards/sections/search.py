@@ -27,8 +27,7 @@ PARAMETER = "param."
 def search_section(view: View) -> Section:
     """Show the best objective so far against the trial's number, and the fall from validation to test."""
     trials = pick(view.run.trials, method=view.method)
-    data = figures.history_data(trials)
-    if not len(data):
+    if not len(trials):
         return Section("search", "Search history", [not_available(missing_table(view, "trials", "complete trials"))])
     blocks: list[Block] = []
     most = figures.trials_per_search(trials)
@@ -40,21 +39,7 @@ def search_section(view: View) -> Section:
                 tone="warning",
             )
         )
-    failed = int((trials["state"] != "complete").sum())
-    blocks.append(
-        Picture(
-            "history-figure",
-            "Best so far",
-            [Panel("", figures.history_figure(data, view.losses))],
-            f"The best validation objective ({objective_name(view)}) that a search had found after so many trials: "
-            "mean over the replicates, band from the worst to the best replicate. Lines that still rise at the right "
-            "end would have gained from more trials. The scale is that of the trials after the first fifth; what lies "
-            "lower is below the frame.",
-            view.counts(trials, plural(len(trials), "trial") + (f" ({failed} failed)" if failed else "")),
-            "Best validation objective so far against the number of trials, one line a loss",
-            wide=True,
-        )
-    )
+    blocks += _history(view, trials)
     blocks.append(_fall_table(view, trials))
     if _is_own_measure(view):
         blocks.append(
@@ -64,6 +49,28 @@ def search_section(view: View) -> Section:
             )
         )
     return Section("search", "Search history", blocks)
+
+
+def _history(view: View, trials: pd.DataFrame) -> list[Block]:
+    """Draw the losses that every replicate has a best of, and say which are missing and why."""
+    data, missing = figures.history_data(trials), figures.without_history(trials)
+    reasons = "; ".join(f"{loss}: {reason}" for loss, reason in missing.items())
+    if not len(data):
+        return [not_available(f"best so far is a mean over all replicates ({reasons})")]
+    failed = int((trials["state"] != "complete").sum())
+    picture = Picture(
+        "history-figure",
+        "Best so far",
+        [Panel("", figures.history_figure(data, view.losses))],
+        f"The best validation objective ({objective_name(view)}) that a search had found after so many trials: "
+        "mean over the replicates, band from the worst to the best replicate. Lines that still rise at the right "
+        "end would have gained from more trials. The scale is that of the trials after the first fifth; what lies "
+        "lower is below the frame." + (f" Not drawn: {reasons}." if missing else ""),
+        view.counts(trials, plural(len(trials), "trial") + (f" ({failed} failed)" if failed else "")),
+        "Best validation objective so far against the number of trials, one line a loss",
+        wide=True,
+    )
+    return [picture]
 
 
 def objective_name(view: View) -> str:
@@ -96,16 +103,18 @@ def _fall_table(view: View, trials: pd.DataFrame) -> Block:
     data = fall_data(view, trials)
     if not len(data):
         return Note("Winners: n/a — no trial was selected.", tone="missing")
-    means = data.groupby("loss")[["search", "rescore", "test", "fall"]].mean()
     rows = []
     for loss in in_order(data, "loss", view.losses):
-        row = means.loc[loss]
+        winners = pick(data, loss=loss)
+        paired = winners[winners["fall"].notna()]
+        used = paired if len(paired) else winners
+        row = used[["search", "rescore", "test", "fall"]].mean()
         rows.append(
             [
                 loss_cell(loss),
                 *(number_cell(percent(row[name]), row[name]) for name in ("search", "rescore", "test")),
                 number_cell(points(row["fall"]), row["fall"]),
-                number_cell(str(len(pick(data, loss=loss))), len(pick(data, loss=loss))),
+                number_cell(str(len(used)), len(used)),
             ]
         )
     columns = [
@@ -114,7 +123,7 @@ def _fall_table(view: View, trials: pd.DataFrame) -> Block:
         Column("rescored (%)", True, "the same parameters with a fresh seed, on validation"),
         Column("test (%)", True, "the retrained winner (arm tuned) on test"),
         Column("fall (points)", True, "test minus search"),
-        Column("n", True, "replicates"),
+        Column("n", True, "replicates behind the row: those with a test figure, all winners' where there is none"),
     ]
     return Table("fall-table", f"From validation to test: {objective_name(view)} of the winners", columns, rows, data)
 

@@ -226,6 +226,19 @@ def test_a_first_trial_that_failed_has_no_best_yet() -> None:
     assert search.trials_per_search(trials([])) == 0
 
 
+def test_a_loss_that_is_not_drawn_has_a_reason() -> None:
+    nan = math.nan
+    fine = trials([(0, 0, 0.5), (1, 0, 0.6)])
+    lost = trials([(0, 0, 0.5), (1, 0, nan), (1, 1, nan), (2, 0, nan)]).assign(loss="hem")
+    short = trials([(0, 0, 0.5), (1, 0, nan), (1, 1, 0.7)]).assign(loss="mm")
+    rows = pd.concat([fine, lost, short], ignore_index=True)
+    assert set(search.history_data(rows)["loss"]) == {"ce"}
+    assert search.without_history(rows) == {
+        "hem": "no trial of replicates 1, 2 finished",
+        "mm": "a replicate ended before another had its first finished trial",
+    }
+
+
 def test_history_figure_shows_the_scale_after_the_first_fifth() -> None:
     rows = trials([(0, number, value) for number, value in enumerate([0.1, 0.8, 0.8, 0.82, 0.83, 0.84])])
     data = search.history_data(rows)

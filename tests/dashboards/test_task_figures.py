@@ -273,6 +273,44 @@ def test_a_continual_learner_falls_from_validation_to_the_class_incremental_accu
     assert data["fall"][0] == pytest.approx(0.625 - data["search"][0])
 
 
+def with_failed(view, *failed):
+    """The view with every trial of the given (loss, replicate) failed, and so without a winner there."""
+    trials = view.run.trials
+    gone = pd.Series([pair in failed for pair in zip(trials["loss"], trials["replicate"], strict=True)], trials.index)
+    trials = trials.assign(
+        state=trials["state"].mask(gone, "failed"),
+        objective=trials["objective"].mask(gone),
+        selected=trials["selected"] & ~gone,
+    )
+    return dataclasses.replace(view, run=dataclasses.replace(view.run, trials=trials))
+
+
+def test_best_so_far_names_a_loss_that_is_not_drawn(view):
+    blocks = search_section(with_failed(view, ("hem", 1))).blocks
+    [picture] = [block for block in blocks if isinstance(block, Picture)]
+    assert picture.losses == [loss for loss in view.losses if loss != "hem"]
+    assert picture.reading.endswith("below the frame. Not drawn: hem: no trial of replicate 1 finished.")
+    nothing = search_section(with_failed(view, *((loss, 0) for loss in view.losses))).blocks
+    assert not any(isinstance(block, Picture) for block in nothing)
+    [said] = [block.text for block in nothing if getattr(block, "tone", "") == "missing"]
+    assert said.startswith("n/a — best so far is a mean over all replicates (ce: no trial of replicate 0 finished; ")
+    [table] = [block for block in nothing if isinstance(block, Table)]
+    assert {row[-1].text for row in table.rows} == {"2"}
+
+
+def test_search_and_test_are_means_over_the_same_replicates(view):
+    found = pd.concat(
+        rows("accuracy", ("ce", replicate, "all", value), metric="accuracy")
+        for replicate, value in ((0, 0.5), (2, 0.7))
+    )
+    trials = view.run.trials.assign(rescore=0.25, objective=0.1 * (1 + view.run.trials["replicate"]))
+    run = dataclasses.replace(view.run, trials=trials)
+    changed = with_endpoint(dataclasses.replace(view, run=run), "accuracy", found, metric="accuracy")
+    [table] = [block for block in search_section(changed).blocks if isinstance(block, Table)]
+    assert [cell.text for cell in table.rows[0]] == ["ce", "20.0", "25.0", "60.0", "+40.0", "2"]
+    assert [cell.text for cell in table.rows[1]][1:] == ["20.0", "25.0", "n/a", "n/a", "3"]
+
+
 @pytest.mark.parametrize("objective", ["robust_mean", "robust_accuracy"])
 def test_the_searchs_own_short_attacks_have_no_counterpart_on_test_and_the_page_says_so(view, objective):
     found = rows("attack", ("ce", 0, "Linf-0.1", 0.5), metric="robust_accuracy").assign(method=view.method)

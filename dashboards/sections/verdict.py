@@ -1,6 +1,7 @@
 """The verdict, the claims, the arms and the forest: who leads, by how much, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -55,6 +56,8 @@ def verdict_section(view: View) -> Section:
         rows = pick(at_endpoint(view.run.comparison, primary), method=primary.method, arm=primary.arm)
         if len(rows):
             blocks.append(_losses_table(view, rows, primary))
+        if verdict.get("best_set"):
+            blocks.append(Note(f"Best set (not told apart from the best): {', '.join(map(str, verdict['best_set']))}."))
         blocks.append(_endpoint_facts(view, primary))
     for note in verdict.get("notes") or ():
         blocks.append(Note(str(note)))
@@ -66,6 +69,8 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     rows = rows.sort_values("mean", ascending=not primary.higher_is_better, kind="stable")
     scale = Whisker.scale(list(rows["difference_low"]), list(rows["difference_high"]))
     primary_only = rows["role"] == "primary"
+    # Without a verdict no p is shown; tables of earlier versions have one there.
+    rows = rows.assign(p=rows["p"].mask(primary_only & (rows["verdict"] == "")))
     tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
     corrected = not rows.loc[primary_only, "p"].equals(rows.loc[primary_only, "p_holm"])
     shown = (["p"] + ["p_holm"] * corrected) * tested
@@ -116,11 +121,16 @@ def _losses_row(
         cells.append(Cell("", None, "whisker", whisker=whisker) if whisker else text_cell(""))
     cells.append(number_cell(number(row["n"], 0), row["n"]))
     cells.append(Cell("✓ best set", 0.0, "yes") if loss in best else Cell("", 1.0))
-    cells += [number_cell(probability(row[name]), row[name]) if is_primary else Cell("", None) for name in p_values]
+    cells += [_p_cell(row, name) if is_primary else Cell("", None) for name in p_values]
     if judged:
         cells.append(badge_cell(str(row["verdict"])) if is_primary and row["verdict"] else Cell("", None))
     cells.append(number_cell(measure(row["smallest_detectable"], metric), row["smallest_detectable"]))
     return cells
+
+
+def _p_cell(row: "pd.Series[Any]", name: str) -> Cell:
+    cell = number_cell(probability(row[name]), row[name])
+    return replace(cell, hint=str(row["reason"])) if missing(row[name]) else cell
 
 
 def _endpoint_facts(view: View, primary: Endpoint) -> Facts:
@@ -132,8 +142,6 @@ def _endpoint_facts(view: View, primary: Endpoint) -> Facts:
     ]
     if verdict.get("lead_variant"):
         items.append(("HEM stands for", str(verdict["lead_variant"])))
-    if verdict.get("best_set"):
-        items.append(("best set (not told apart from the best)", ", ".join(map(str, verdict["best_set"]))))
     return Facts("What was decided beforehand", items)
 
 

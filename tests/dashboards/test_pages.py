@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboards import TableError, build
-from dashboards.blocks import Picture, Table
+from dashboards.blocks import Facts, Note, Picture, Table
 from dashboards.pages import embedded, render, sections_of, write_atomically
 from dashboards.sections.robustness import robustness_section
 from dashboards.sections.search import search_section
@@ -133,6 +133,32 @@ def test_reasons_stand_in_the_table_of_losses(view: View) -> None:
     )
     assert table.columns[-1].title == "reason"
     assert table.rows[0][-1].text == "CE is at 99 %"
+
+
+def test_where_the_verdict_is_withheld_no_p_is_shown_but_the_reason(view: View) -> None:
+    comparison = view.run.comparison
+    withheld = (comparison["loss"] == "hem") & (comparison["role"] == "primary")
+    comparison = comparison.assign(
+        verdict=comparison["verdict"].mask(withheld, ""),
+        p_holm=comparison["p_holm"].mask(withheld),
+        reason=comparison["reason"].mask(withheld, "CE is at 99 %"),
+    )
+    assert comparison.loc[withheld, "p"].notna().all()
+    section = verdict_section(make_view(changed(view, comparison=comparison)))
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    titles = [column.title for column in table.columns]
+    cells = {row[0].text: {title: row[titles.index(title)] for title in ("p", "p (Holm)")} for row in table.rows}
+    for cell in cells["hem"].values():
+        assert (cell.text, cell.sort, cell.hint) == ("n/a", None, "CE is at 99 %")
+    assert cells["hem+"]["p"].sort is not None
+
+
+def test_the_best_set_is_an_outcome_and_not_decided_beforehand(view: View) -> None:
+    blocks = verdict_section(view).blocks
+    [facts] = [block for block in blocks if isinstance(block, Facts)]
+    assert not any("best set" in name for name, _ in facts.items)
+    said = [block.text for block in blocks if isinstance(block, Note)]
+    assert "Best set (not told apart from the best): logit_adjusted, hem+." in said
 
 
 def test_two_replicates_print_no_p_value(tmp_path: Path) -> None:

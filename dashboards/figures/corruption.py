@@ -9,14 +9,14 @@ from dashboards.figures.base import canvas, hover, line, marker, named, rounded
 from dashboards.style import plotly_text
 from dashboards.summary import in_order, pick, replicate_means
 
-_PART = r"^(?P<kind>[a-z_]+)-(?P<severity>\d)$"
+PART = r"^(?P<kind>[a-z_]+)-(?P<severity>\d)$"
 
 
 def corruption_data(evaluation: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy on each corruption that there is: loss, replicate, kind, severity (1 to 5), value."""
     rows = pick(evaluation, dataset="test", metric="accuracy")
     corrupt = replicate_means(pick(rows, probe="corruption")).dropna(subset=["value"])
-    parts = corrupt["slice"].str.extract(_PART)
+    parts = corrupt["slice"].str.extract(PART)
     corrupt = corrupt.assign(kind=parts["kind"], severity=pd.to_numeric(parts["severity"])).dropna(subset=["kind"])
     data = corrupt[["loss", "replicate", "kind", "severity", "value"]]
     return data.astype({"severity": int}).reset_index(drop=True)

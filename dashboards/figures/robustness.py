@@ -7,10 +7,11 @@ import plotly.graph_objects as go
 
 from dashboards.blocks import Panel
 from dashboards.figures.base import canvas, hover, line, marker, named, rounded
-from dashboards.summary import in_order, pick, summarise
+from dashboards.summary import in_order, pick, replicate_means, summarise
 
 KEYS = ["method", "loss", "arm", "norm", "eps"]
 WORST = "robust_accuracy"
+BEST = "attack_best"
 LOW, HIGH, CLEAN = f"{WORST}_low", f"{WORST}_high", "clean_accuracy"
 
 
@@ -19,10 +20,29 @@ def attack_rows(evaluation: pd.DataFrame) -> pd.DataFrame:
 
     Rows whose slice is not of that form are left out.
     """
-    rows = summarise(pick(evaluation, probe="attack"))
-    parts = rows["slice"].str.extract(r"^(?P<norm>.+?)-(?P<eps>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)$")
-    rows = rows.assign(norm=parts["norm"], eps=pd.to_numeric(parts["eps"])).dropna(subset=["norm"])
+    rows = _radii(summarise(pick(evaluation, probe="attack")))
     return rows[[*KEYS, "metric", "mean", "sd", "n"]].reset_index(drop=True)
+
+
+def best_epoch_data(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """Return robust accuracy after the last and the best epoch: keys, last, best, difference (best − last), n.
+
+    Means over the replicates that have both, which n counts.
+    """
+    worst = _radii(replicate_means(pick(evaluation, metric=WORST)))
+    last, best = (
+        pick(worst, probe=probe).rename(columns={"value": name})[[*KEYS, "replicate", name]]
+        for probe, name in (("attack", "last"), (BEST, "best"))
+    )
+    both = last.merge(best, on=[*KEYS, "replicate"]).dropna(subset=["last", "best"])
+    data = both.groupby(KEYS, sort=False).agg(last=("last", "mean"), best=("best", "mean"), n=("replicate", "count"))
+    return data.assign(difference=data["best"] - data["last"]).reset_index()
+
+
+def _radii(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose slice is "<norm>-<eps>", with both as columns."""
+    parts = rows["slice"].str.extract(r"^(?P<norm>.+?)-(?P<eps>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)$")
+    return rows.assign(norm=parts["norm"], eps=pd.to_numeric(parts["eps"])).dropna(subset=["norm"])
 
 
 def eps_data(rows: pd.DataFrame) -> pd.DataFrame:

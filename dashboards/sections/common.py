@@ -39,6 +39,14 @@ def missing_table(view: View, table: str, what: str) -> str:
     return f"not run ({table}.parquet has no rows of {what})"
 
 
+def images_behind(rows: pd.DataFrame, what: str) -> str:
+    """Say how many images are behind the rows, as "100 attacked images a model" or "80 to 100 …"; "" if none says."""
+    counts = sorted({int(count) for count in rows["n"] if count > 0})
+    if not counts:
+        return ""
+    return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} {what}"
+
+
 def measures_table(
     key: str,
     caption: str,

@@ -2,7 +2,7 @@
 
 from dashboards.blocks import Column, Panel, Picture, Section, Table, loss_cell, not_available, number_cell
 from dashboards.figures import corruption as figures
-from dashboards.sections.common import missing_table
+from dashboards.sections.common import images_behind, missing_table
 from dashboards.style import percent, with_sd
 from dashboards.summary import View, in_order, pick, plural
 
@@ -15,7 +15,10 @@ def corruption_section(view: View) -> Section:
         small = "no corruption is defined for images of this size" if len(rows) else ""
         return Section("corruption", title, [not_available(small or missing_table(view, "evaluation", title.lower()))])
     by_kind = figures.kind_data(data)
-    counts = view.counts(data, plural(by_kind["kind"].nunique(), "kind") + " of corruption")
+    measured = rows[rows["slice"].str.fullmatch(figures.PART) & rows["value"].notna()]
+    images = images_behind(measured, "test images under each, for every model")
+    about = plural(by_kind["kind"].nunique(), "kind") + " of corruption" + (f", {images}" if images else "")
+    counts = view.counts(data, about)
     absent = sorted(
         set(rows["slice"].str.extract(r"^([a-z_]+)-1$")[0].dropna()) - set(by_kind["kind"]),
     )
@@ -50,5 +53,5 @@ def corruption_section(view: View) -> Section:
         Column("all (%)", True, "mean ± sd over replicates"),
         *(Column(kind.replace("_", " "), True, "%, mean over severities and replicates") for kind in kinds),
     ]
-    caption = f"Accuracy on corrupted images (arm {view.arm}, method {view.method})"
+    caption = f"Accuracy on corrupted images (arm {view.arm}, method {view.method}): {about}"
     return Section("corruption", title, [picture, Table("corruption-table", caption, columns, table, data, True)])

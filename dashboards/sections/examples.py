@@ -16,7 +16,11 @@ GAP = 2
 KINDS = {
     "attacked-Linf": ("Attacked images", "The same model's first test images that fell to the smallest Linf radius."),
     "attacked-L2": ("Attacked images, L2", "The same model's first test images that fell to the smallest L2 radius."),
-    "rejected": ("Unknown images", "The unknown images that the model is surest about, a few of every set."),
+    "rejected": (
+        "Unknown images",
+        "The unknown images that the model rejects most surely, and those that it accepts most confidently: of each "
+        "set in turn, as many as there is room for.",
+    ),
     "maps": ("Maps", "The first test images."),
     "corruptions": ("Corruptions", "One test image under every corruption, from severity 1 (left) to 5."),
 }
@@ -34,7 +38,10 @@ def examples_section(view: View) -> Section | None:
             blocks.append(Gallery(f"{kind.lower()}-gallery", title, mosaics, reading))
     if left_out:
         blocks.append(Note(f"{plural(left_out, 'more picture')} in the folder examples of the run directory."))
-    lead = "Pictures illustrate; every figure of this page comes from all images."
+    lead = (
+        "Pictures illustrate. Figures come from all test images; those under attack and on corrupted images from as "
+        "many as are named there."
+    )
     return Section("examples", "Examples", [Note(lead), *blocks])
 
 

@@ -16,8 +16,8 @@ from dashboards.blocks import (
     text_cell,
 )
 from dashboards.figures import robustness as figures
-from dashboards.sections.common import missing_table
-from dashboards.style import measure, percent, significant, with_sd
+from dashboards.sections.common import images_behind, missing_table
+from dashboards.style import measure, percent, points, significant, with_sd
 from dashboards.summary import View, in_order, pick, plural
 
 STANDARD = ("apgd-ce", "apgd-t", "fab", "fab-t", "square")
@@ -40,12 +40,12 @@ def robustness_section(view: View) -> Section:
     if attack.get("mode") == "quick":
         blocks.append(
             Note(
-                "Upper bound: the quick attacks are two, at one ε, on few images; the true robust accuracy is lower, "
-                "and no verdict follows from it.",
+                "Upper bound: the quick attacks are two; on these images the true robust accuracy is at most what they "
+                "leave, and no verdict follows from it.",
                 tone="warning",
             )
         )
-    about = f"{attack['points']} attacked images a model" if attack.get("points") else ""
+    about = images_behind(pick(evaluation, metric=figures.WORST), "attacked images a model")
     bound = " (an upper bound)" if attack.get("mode") == "quick" else ""
     blocks.append(
         Picture(
@@ -60,6 +60,7 @@ def robustness_section(view: View) -> Section:
         )
     )
     blocks.append(_attacks_table(view, rows))
+    blocks += _best_epoch(view, pick(view.run.evaluation, arm=view.arm))
     blocks += _health(view)
     return Section("attack", title, blocks)
 
@@ -107,6 +108,41 @@ def _value(rows: pd.DataFrame, metric: str) -> Cell:
     if metric in (figures.WORST, figures.CLEAN):
         return number_cell(with_sd(row["mean"], row["sd"], metric), row["mean"])
     return number_cell(percent(row["mean"]), row["mean"])
+
+
+def _best_epoch(view: View, evaluation: pd.DataFrame) -> list[Block]:
+    """Show what the attacks leave of the defences after their last and after their best epoch, if any was attacked."""
+    data = figures.best_epoch_data(evaluation)
+    rows = []
+    for method in in_order(data, "method", view.methods):
+        for norm in in_order(pick(data, method=method), "norm", ("Linf", "L2")):
+            for eps in sorted(pick(data, method=method, norm=norm)["eps"].unique()):
+                part = pick(data, method=method, norm=norm, eps=eps)
+                for loss in in_order(part, "loss", view.losses):
+                    row = pick(part, loss=loss).iloc[0]
+                    rows.append(
+                        [
+                            text_cell(method),
+                            loss_cell(loss),
+                            text_cell(norm),
+                            number_cell(significant(eps), eps),
+                            *(number_cell(percent(row[name]), row[name]) for name in ("last", "best")),
+                            number_cell(points(row["difference"]), row["difference"]),
+                            number_cell(str(row["n"]), row["n"]),
+                        ]
+                    )
+    columns = [
+        Column("method"),
+        Column("loss"),
+        Column("norm"),
+        Column("ε", True),
+        Column("last epoch (%)", True, "worst case after the last epoch: the endpoint; mean over replicates"),
+        Column("best epoch (%)", True, "worst case after the epoch that was best on validation images under attack"),
+        Column("difference (points)", True, "best minus last epoch"),
+        Column("n", True, "replicates"),
+    ]
+    caption = f"Robust accuracy of the defences after the last and the best epoch (arm {view.arm})"
+    return [Table("best-epoch-table", caption, columns, rows, data, len(rows) > 30)] if rows else []
 
 
 def _health(view: View) -> list[Block]:

@@ -37,7 +37,9 @@ def settings_section(view: View) -> Section:
     items = [(name.replace("_", " "), _text(study.get(name))) for name in names if study.get(name) is not None]
     items += [(name, ", ".join(map(str, study[name]))) for name in ("losses", "methods", "arms") if study.get(name)]
     items += [("trials", spent)] if spent else []
-    items += [(f"attack {name}", _text(value)) for name, value in dict(study.get("attack") or {}).items()]
+    attack = dict(study.get("attack") or {})
+    attack |= {"points": "all"} if attack.get("points") == 0 else {}
+    items += [(f"attack {name}", _text(value)) for name, value in attack.items()]
     items += _weights(dict(study.get("weights") or {}))
     blocks.append(Facts("Settings", items))
     blocks.append(Facts("Data", _data_items(data)))

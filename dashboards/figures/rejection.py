@@ -11,7 +11,7 @@ from dashboards.figures.base import canvas, hover, line, named, rounded
 from dashboards.style import NEUTRAL, plotly_text
 from dashboards.summary import in_order, pick
 
-GROUPS = ("near", "far", "unrecognisable")
+GROUPS = ("near", "far", "unrecognisable", "user")
 GRID = np.linspace(0.0, 1.0, 61) ** 2
 
 
@@ -47,7 +47,7 @@ def mean_curves(curves: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def roc_panels(data: pd.DataFrame, losses: Sequence[str], groups: Mapping[str, str]) -> list[Panel]:
-    """Draw one ROC panel an out set, sets in the order near, far, unrecognisable.
+    """Draw one ROC panel an out set, sets in the order of `GROUPS`.
 
     `data` are `mean_curves(curves, "roc")` at one score; x is the share of out samples accepted, y of known ones;
     `groups` gives the group of each set.

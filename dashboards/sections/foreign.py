@@ -39,7 +39,8 @@ def foreign_section(view: View) -> Section | None:
     note = Note(
         "A model from elsewhere was not tuned here, its training is not known to this study, and there is one of it: "
         "its figures stand beside the others without an interval or a test. It saw the first replicate's test images; "
-        "whether it was trained on some of them only its owner knows."
+        "whether it was trained on some of them only its owner knows. Under the attacks standard and plus it "
+        "never meets transfer, the images that broke other models, and apgd-hem takes HEM's literature margin."
     )
     return Section("foreign", "Models from elsewhere", [note, table, facts])
 

@@ -15,7 +15,7 @@ DAR_LINES = ("accept all", "reject all")
 
 
 def out_groups(view: View) -> dict[str, str]:
-    """Return the group (near, far, unrecognisable) of each out set."""
+    """Return the group (near, far, unrecognisable, user) of each out set."""
     return {str(row["name"]): str(row["group"]) for row in view.data.get("outside") or ()}
 
 
@@ -138,8 +138,10 @@ def _dar(view: View, rows: pd.DataFrame) -> list[Block]:
     if not len(summary):
         return []
     losses = summary[~summary["slice"].isin(DAR_LINES)]
-    lines = pick(summary, metric="dar_all", loss=view.losses[0])
+    lines = pick(summary, metric="dar_all")
     lines = lines[lines["slice"].isin(DAR_LINES)]
+    first = next(iter(in_order(lines, "loss", view.losses)), "")
+    lines = pick(lines, loss=first)
     measures: list[Measure] = [
         (f"{kind} {rule}", {"dataset": kind, "metric": f"dar_{rule}"})
         for rule in ("all", "correct")
@@ -161,12 +163,12 @@ def _dar(view: View, rows: pd.DataFrame) -> list[Block]:
         for name in DAR_LINES
     }
     reference = "; ".join(f"{name}: {values}" for name, values in shown.items() if values)
+    told = f" Two lines that no rejector should lie below ({first}), in percent: {reference}." if reference else ""
     note = Note(
         "DAR by kind of sample; the threshold accepts 95 % of all validation images (all) or of the rightly "
-        "classified ones (correct), and what it accepts of the test images is shown. Two lines that no rejector should "
-        f"lie below ({view.losses[0]}), in percent: {reference}. The adversarial kind needs the attack that has to "
-        "pass the rejector (--attacks standard); without it the mean over the five kinds is n/a. Our own reading of "
-        "the published measure, and never a primary endpoint."
+        f"classified ones (correct), and what it accepts of the test images is shown.{told} The adversarial kind needs "
+        "the attack that has to pass the rejector (--attacks standard); without it the mean over the five kinds is "
+        "n/a. Our own reading of the published measure, and never a primary endpoint."
     )
     return [table, note] if table.rows else []
 

@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from dashboards.blocks import Gallery, Note, Table
+from dashboards.sections.corruption import corruption_section
 from dashboards.sections.definitions import definitions_section
 from dashboards.sections.examples import examples_section, within
 from dashboards.sections.foreign import foreign_section
 from dashboards.sections.rejection import rejection_section
 from dashboards.sections.robustness import robustness_section
+from dashboards.sections.settings import settings_section
+from dashboards.sections.training import other_section
 from dashboards.summary import View
 from dashboards.tables import Example
 
@@ -71,6 +75,7 @@ def test_a_foreign_model_stands_beside_the_losses_and_is_escaped(view: View, pag
     assert "±" not in table.rows[0][1].text
     assert "±" in table.rows[1][1].text
     assert "without an interval or a test" in texts(section.blocks)
+    assert "never meets transfer" in texts(section.blocks)
     html = page.read_text(encoding="utf-8")
     assert "their &lt;b&gt;net" in html
     assert "their <b>net" not in html
@@ -99,6 +104,81 @@ def test_attacks_stand_in_the_order_in_which_they_are_counted(view: View) -> Non
     table = next(block for block in blocks if isinstance(block, Table))
     named = [column.title for column in table.columns][-5:]
     assert named == [f"{name} (%)" for name in ("apgd-ce", "apgd-t", "square", "apgd-margin", "transfer")]
+
+
+def attacked(view: View, *entries, n=100.0) -> View:
+    """The view with these evaluation rows alone: (probe, loss, replicate, robust accuracy at Linf-0.1)."""
+    frame = pd.DataFrame(entries, columns=["probe", "loss", "replicate", "value"])
+    known = {"method": "pgd", "arm": view.arm, "seed": 0, "dataset": "test", "slice": "Linf-0.1"}
+    rows = frame.assign(**known, metric="robust_accuracy", n=n)
+    return replace(view, methods=("pgd",), run=replace(view.run, evaluation=rows))
+
+
+def test_last_and_best_epoch_of_a_defence_stand_side_by_side(view: View) -> None:
+    entries = [("attack", "ce", 0, 0.5), ("attack", "ce", 1, 0.25), ("attack", "ce", 2, 0.9)]
+    entries += [("attack_best", "ce", 0, 0.75), ("attack_best", "ce", 1, 0.375), ("attack", "hem", 0, 0.5)]
+    changed = attacked(view, *entries)
+    [table] = [block for block in robustness_section(changed).blocks if getattr(block, "key", "") == "best-epoch-table"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["pgd", "ce", "Linf", "0.1", "37.5", "56.2", "+18.8", "2"]
+    ]
+    assert other_section(replace(changed, method="pgd")) is None
+    assert "best-epoch-table" not in [getattr(block, "key", "") for block in robustness_section(view).blocks]
+
+
+def test_attacks_name_the_images_that_were_attacked_not_those_asked_for(view: View) -> None:
+    asked = {**view.study, "attack": {**view.study["attack"], "mode": "quick", "points": 0}}
+    changed = attacked(view, ("attack", "ce", 0, 0.5), ("attack", "ce", 1, 0.5), n=[80.0, 100.0])
+    changed = replace(changed, run=replace(changed.run, study=asked))
+    note, picture = robustness_section(changed).blocks[:2]
+    assert picture.counts.endswith("2 replicates, 80 to 100 attacked images a model.")
+    assert "at most" in note.text
+    assert "one ε" not in note.text
+    [settings] = [block for block in settings_section(changed).blocks if getattr(block, "title", "") == "Settings"]
+    assert dict(settings.items)["attack points"] == "all"
+
+
+def test_corruptions_say_how_many_images_are_behind_them(view: View) -> None:
+    parts = ("fog-1", "fog-2", "fog", "snow-1")
+    known = {"method": view.method, "arm": view.arm, "loss": "ce", "replicate": 0, "seed": 0, "probe": "corruption"}
+    rows = pd.DataFrame({"slice": parts, "value": [0.9, 0.7, 0.8, None], "n": [50, 50, 100, 0]})
+    rows = rows.assign(**known, dataset="test", metric="accuracy")
+    picture, table = corruption_section(replace(view, run=replace(view.run, evaluation=rows))).blocks
+    told = "1 kind of corruption, 50 test images under each, for every model"
+    assert picture.counts.endswith(f"{told}.")
+    assert table.caption.endswith(told)
+
+
+def test_pictures_claim_no_more_than_is_true(view: View) -> None:
+    section = examples_section(view)
+    assert section is not None
+    said = texts(section.blocks)
+    assert "under attack and on corrupted images from as many as are named there" in said
+
+
+def test_a_users_own_outside_sets_have_their_columns(view: View) -> None:
+    def titles(evaluation: pd.DataFrame) -> list[str]:
+        blocks = rejection_section(replace(view, run=replace(view.run, evaluation=evaluation))).blocks
+        table = next(block for block in blocks if isinstance(block, Table) and block.key == "rejection-table")
+        return [column.title for column in table.columns]
+
+    rows = view.run.evaluation
+    mine = rows[rows["dataset"] == "group:far"].assign(dataset="group:user")
+    assert [title for title in titles(pd.concat([rows, mine])) if "user" in title] == [
+        "user AUROC (%)",
+        "user FPR95 (%)",
+    ]
+    assert not any("user" in title for title in titles(rows))
+
+
+def test_the_reference_lines_of_dar_are_those_of_the_first_loss_that_has_them(view: View) -> None:
+    rows = view.run.evaluation
+    without = rows[(rows["probe"] != "dar") | (rows["loss"] != view.losses[0])]
+    said = texts(rejection_section(replace(view, run=replace(view.run, evaluation=without))).blocks)
+    assert f"should lie below ({view.losses[1]}), in percent: accept all: novel 0.0" in said
+    none = rows[(rows["probe"] != "dar") | ~rows["slice"].isin(["accept all", "reject all"])]
+    said = texts(rejection_section(replace(view, run=replace(view.run, evaluation=none))).blocks)
+    assert "is shown. The adversarial kind" in said
 
 
 def test_the_method_note_says_how_the_test_was_tested(view: View) -> None:

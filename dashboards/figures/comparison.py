@@ -108,6 +108,7 @@ def forest_figure(rows: pd.DataFrame, scale: float, losses: Sequence[str]) -> go
                 line={"width": 0},
                 layer="below",
             )
+        ends = f"[{low:+.2f}, {high:+.2f}]" if low == low else "interval n/a"
         figure.add_trace(
             go.Scatter(
                 x=rounded([difference]),
@@ -122,7 +123,7 @@ def forest_figure(rows: pd.DataFrame, scale: float, losses: Sequence[str]) -> go
                 },
                 mode="markers",
                 marker=marker(loss, 11),
-                hovertemplate=hover(f"%{{x:+.2f}} [{low:+.2f}, {high:+.2f}]"),
+                hovertemplate=hover(f"%{{x:+.2f}} {ends}"),
                 **named(loss),
             )
         )

@@ -76,7 +76,7 @@ def history_floor(data: pd.DataFrame) -> float:
 
 def history_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
     """Draw the best objective so far against the trial's number, with a band over the replicates."""
-    figure = canvas(400, x_title="trial of a search", y_title="best objective so far (%)")
+    figure = canvas(400, x_title="trials of a search so far", y_title="best objective so far (%)")
     shown = in_order(data, "loss", losses)
     for loss in shown:
         rows = pick(data, loss=loss)
@@ -147,8 +147,7 @@ def _tried(loss: str, rows: pd.DataFrame, look: dict[str, object], first: bool) 
         x=rounded(rows["value"], 4),
         y=rounded(100 * rows["objective"], 4),
         customdata=[
-            [int(replicate), int(number) + 1]
-            for replicate, number in zip(rows["replicate"], rows["number"], strict=True)
+            [int(replicate), int(number)] for replicate, number in zip(rows["replicate"], rows["number"], strict=True)
         ],
         mode="markers",
         marker=look,

@@ -68,6 +68,14 @@ SPLITS = {
 }
 
 
+def test_a_difference_without_an_interval_says_so_on_hovering() -> None:
+    rows = pd.DataFrame({"loss": ["hem", "mm"], "difference": [0.01, 0.02]})
+    rows = rows.assign(difference_low=[math.nan, 0.01], difference_high=[math.nan, 0.03], smallest_detectable=math.nan)
+    first, second = comparison.forest_figure(rows, 100.0, LOSSES).data
+    assert "%{x:+.2f} interval n/a" in first.hovertemplate
+    assert "%{x:+.2f} [+1.00, +3.00]" in second.hovertemplate
+
+
 def test_class_ranks_follow_the_counts_of_each_replicate() -> None:
     ranks = accuracy.class_ranks(SPLITS)
     assert ranks[ranks["replicate"] == 0]["name"].tolist() == ["c", "a", "b"]
@@ -258,6 +266,7 @@ def test_tried_marks_winners_and_leaves_failed_trials_out() -> None:
     winner = next(trace for trace in panel.figure.data if trace.marker.symbol == "circle-open")
     assert list(winner.x) == [0.1]
     assert list(winner.y) == [70]
+    assert winner.customdata == ([0, 2],), "counted as in the tables: from 0"
     assert panel.figure.layout.xaxis.type == "log"
     assert len(search.tried_data(rows.drop(columns="param.learning_rate"))) == 0
 

@@ -84,6 +84,13 @@ def test_intervals_are_drawn_and_runs_are_linked(tmp_path):
     assert 'id="tuned-forest"' not in page(tmp_path, cells=[cell("ce"), cell("hem+", difference=0.1)])
 
 
+def test_the_column_of_the_reference_is_no_difference_to_itself(tmp_path):
+    heading = page(tmp_path)
+    heading = heading[heading.index('id="tuned-table"') :].split("</thead>")[0]
+    assert 'title="mean over replicates">ce<' in heading
+    assert 'title="difference to ce, 95 %">hem+<' in heading
+
+
 def test_no_information_is_said(tmp_path):
     text = page(tmp_path, cells=[cell("ce"), cell("hem+", ours="no information", difference=0.1)])
     assert "no information" in text

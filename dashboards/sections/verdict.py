@@ -69,9 +69,11 @@ def _losses_table(view: View, rows: pd.DataFrame, primary: Endpoint) -> Table:
     rows = rows.sort_values("mean", ascending=not primary.higher_is_better, kind="stable")
     scale = Whisker.scale(list(rows["difference_low"]), list(rows["difference_high"]))
     primary_only = rows["role"] == "primary"
+    unjudged = primary_only & (rows["verdict"] == "")
+    withheld = bool((unjudged & rows["difference_low"].notna()).any())
     # Without a verdict no p is shown; tables of earlier versions have one there.
-    rows = rows.assign(p=rows["p"].mask(primary_only & (rows["verdict"] == "")))
-    tested = bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
+    rows = rows.assign(p=rows["p"].mask(unjudged))
+    tested = withheld or bool((primary_only & (rows["p"].notna() | rows["p_holm"].notna())).any())
     corrected = not rows.loc[primary_only, "p"].equals(rows.loc[primary_only, "p_holm"])
     shown = (["p"] + ["p_holm"] * corrected) * tested
     test = USUAL_TEST if (rows["reason"] == USUAL_TEST).any() else "which test: see reason"

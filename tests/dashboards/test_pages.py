@@ -153,6 +153,17 @@ def test_where_the_verdict_is_withheld_no_p_is_shown_but_the_reason(view: View) 
     assert cells["hem+"]["p"].sort is not None
 
 
+def test_a_p_that_is_withheld_in_every_row_still_has_its_column(view: View) -> None:
+    comparison = view.run.comparison
+    tested = (comparison["role"] == "primary") & (comparison["loss"] != "ce")
+    for p in (comparison["p"], comparison["p"].mask(tested)):
+        parts = {"p": p, "p_holm": comparison["p_holm"].mask(tested), "verdict": comparison["verdict"].mask(tested, "")}
+        section = verdict_section(make_view(changed(view, comparison=comparison.assign(**parts))))
+        table = next(block for block in section.blocks if isinstance(block, Table))
+        place = [column.title for column in table.columns].index("p")
+        assert {row[place].text for row in table.rows} == {"n/a"}
+
+
 def test_the_best_set_is_an_outcome_and_not_decided_beforehand(view: View) -> None:
     blocks = verdict_section(view).blocks
     [facts] = [block for block in blocks if isinstance(block, Facts)]

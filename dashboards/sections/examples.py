@@ -39,8 +39,8 @@ def examples_section(view: View) -> Section | None:
     if left_out:
         blocks.append(Note(f"{plural(left_out, 'more picture')} in the folder examples of the run directory."))
     lead = (
-        "Pictures illustrate. Figures come from all test images; those under attack and on corrupted images from as "
-        "many as are named there."
+        "Pictures illustrate. Figures come from all test images, or, for attacked and corrupted images, from as many "
+        "as those sections name."
     )
     return Section("examples", "Examples", [Note(lead), *blocks])
 

@@ -153,7 +153,7 @@ def test_pictures_claim_no_more_than_is_true(view: View) -> None:
     section = examples_section(view)
     assert section is not None
     said = texts(section.blocks)
-    assert "under attack and on corrupted images from as many as are named there" in said
+    assert "for attacked and corrupted images, from as many as those sections name" in said
 
 
 def test_a_users_own_outside_sets_have_their_columns(view: View) -> None:

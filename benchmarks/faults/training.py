@@ -292,6 +292,14 @@ TRAINING: tuple[Fault, ...] = (
         'derive(self.config.seed, "trial", search.method, search.loss, search.replicate, slot)',
         (f"{T_SCIENCE}::test_cross_entropy_under_a_second_name_gets_the_same_of_everything",),
     ),
+    Fault(
+        "first-margins-of-all-classes",
+        "HEM's first points under continual learning have margins of a set that no experience trains on.",
+        "study/methods/continual.py",
+        "tuple(n if c in data.experiences[0] else 0 for c, n in enumerate(data.class_counts))",
+        "tuple(data.class_counts)",
+        ("tests/study/test_search.py",),
+    ),
     # Networks and weights.
     Fault(
         "frozen-norm-moves",

@@ -1,7 +1,8 @@
 """Images from outside of what a model learnt: made on the spot, nothing is downloaded.
 
     name               group           what
-    letters            near | far      capitals from fonts; near if the known classes are characters, else far
+    letters            near | far      capitals from fonts; near if the known classes are characters, else (and for
+                                       data of one's own, of which only names are known) far
     photographs        far             patches of one photograph (`photographs.outlier_pool`, role "test")
     uniform_noise      unrecognisable  independent values
     gaussian_blobs     unrecognisable  a few round spots
@@ -92,13 +93,20 @@ def _generator(name: str, seed: int) -> np.random.Generator:
     return np.random.default_rng([_STREAM, zlib.crc32(name.encode()), seed])
 
 
+def _is_known(source: Source) -> bool:
+    """Say whether what a source shows is known: folders of one's own may be called 0, 1, 2 and hold photographs."""
+    return ":" not in source.name
+
+
 def _letters(source: Source, seed: int, n: int) -> list[OutsideSet]:
     """Return letters without those that are known classes; no set if that leaves none."""
     known = {same_class(name) for name in source.classes}
     letters = tuple(letter for letter in LETTERS if same_class(letter) not in known)
     if not letters:
         return []
-    characters = all(digit_of(name) is not None or len(name.strip()) == 1 for name in source.classes)
+    characters = _is_known(source) and all(
+        digit_of(name) is not None or len(name.strip()) == 1 for name in source.classes
+    )
     images, labels = render_letters(source.shape, n, _generator("letters", seed), letters)
     dropped = tuple(letter for letter in LETTERS if letter not in letters)
     return [OutsideSet("letters", "near" if characters else "far", images, letters, labels, dropped)]
@@ -128,9 +136,9 @@ def _unrecognisable(source: Source, splits: Splits, seed: int, n: int) -> list[O
 def _shifted_known(source: Source, seed: int, n: int) -> list[OutsideSet]:
     """Return digits of the other embedded source, in this source's shape and with its labels; none for other data."""
     known = [digit for name in source.classes if (digit := digit_of(name)) is not None]
-    if len(known) < len(source.classes):
+    if len(known) < len(source.classes) or not _is_known(source):
         return []
-    small = min(source.shape[:2]) < 16
+    small = min(source.shape[:2]) < 16 and not source.name.startswith("mnist")  # mnist5k is a part of MNIST
     other = embedded.mnist5k() if small else embedded.digits()
     usable = np.flatnonzero(np.isin(other.train.labels, known))
     chosen = other.train.take(_generator(other.name, seed).permutation(usable)[:n])

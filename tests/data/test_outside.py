@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,22 @@ def test_data_that_are_not_characters_have_letters_far_and_no_shifted_set():
     assert sets["letters"].images.shape == (12, 16, 16, 3)
     # test images: 5 of each class, used at most once
     assert len(sets["permuted_pixels"]) == len(sets["randomised_phases"]) == 10
+
+
+def test_folders_of_ones_own_that_are_called_like_digits_are_not_taken_for_digits():
+    named = toy_source([30, 30, 30], names=["0", "1", "2"], side=16)
+    assert toy_sets(named)["letters"].group == "near"
+    sets = toy_sets(replace(named, name="folder:knees"))
+    assert sets["letters"].group == "far"
+    assert {made.group for made in sets.values()} == {"far", "unrecognisable"}
+
+
+def test_mnist_is_no_other_source_for_mnist():
+    small = toy_source([30, 30, 30], names=["0", "1", "2"], side=12)
+    assert "mnist5k" in toy_sets(small)
+    sets = toy_sets(replace(small, name="mnist"))
+    assert "mnist5k" not in sets
+    assert sets["digits"].images.shape[1:] == (12, 12, 1)
 
 
 def test_letters_that_are_known_classes_are_left_out():

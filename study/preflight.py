@@ -100,9 +100,30 @@ def study_source(config: StudyConfig, data_dir: Path | None) -> "Source":
     from study.data.registry import load_source, resolved
 
     source = load_source(config.dataset, data_dir, config.image_size)
+    told = unlike_published(source)
+    if told:
+        print(told)
     if config.resplit:
         source = source.joined()
     return with_companions(source, config.ood_sets, resolved(data_dir))
+
+
+def unlike_published(source: "Source") -> str:
+    """Return a line if a named data set has other numbers of images or classes than were published; "" if not.
+
+    Files that somebody else unpacked may lack some, and nothing else would show it.
+    """
+    from study.data.catalogue import CATALOGUE
+
+    entry = CATALOGUE.get(source.name)
+    if entry is None:
+        return ""
+    found = (len(source.train), 0 if source.test is None else len(source.test), len(source.classes))
+    published = (entry.n_train, entry.n_test, entry.num_classes)
+    if found == published:
+        return ""
+    here, there = ("{:,} training and {:,} test images of {} classes".format(*counts) for counts in (found, published))
+    return f"{source.name}: {here} are there, {there} were published: are the files whole?"
 
 
 def with_present_sets(config: StudyConfig, data_dir: Path | None) -> StudyConfig:

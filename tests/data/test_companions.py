@@ -233,3 +233,18 @@ def test_a_resumed_run_refuses_a_changed_outside_set(tmp_path):
         preflight.same_data(study, preflight.study_source(config, tmp_path))
     del study["data"]["companions"]  # a record from before they were fingerprinted
     preflight.same_data(study, preflight.study_source(config, tmp_path))
+
+
+def test_a_named_set_that_lacks_images_is_told_of():
+    entry = CATALOGUE["stl10"]
+    images = np.broadcast_to(np.zeros(1, np.uint8), (entry.n_train + entry.n_test, 8, 8, 3))
+    labels = np.arange(len(images)) % entry.num_classes
+    train, test = (Images(images[part], labels[part]) for part in (slice(entry.n_train), slice(entry.n_train, None)))
+    whole = Source("stl10", train, test, tuple(map(str, range(entry.num_classes))), "")
+    assert preflight.unlike_published(whole) == ""
+    short = replace(whole, train=Images(images[:4000], labels[:4000]))
+    assert preflight.unlike_published(short) == (
+        "stl10: 4,000 training and 8,000 test images of 10 classes are there, "
+        "5,000 training and 8,000 test images of 10 classes were published: are the files whole?"
+    )
+    assert preflight.unlike_published(replace(short, name="npz:x")) == ""

@@ -235,6 +235,12 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
         if ":" not in name:
             raise
         raise InputError(f"loss {name}: {type(error).__name__}: {error}") from error
+    if data.experiences and spec.weight_schedule is not None:
+        raise InputError(
+            f"loss {name}: declares weight_schedule {spec.weight_schedule!r}, which task {config.task} cannot follow: "
+            "weights change late in a training, and every experience is a training of its own\n"
+            "allowed: a loss without weight_schedule"
+        )
     network = start_network(config, data, name, seed=0)
     images = pixels(data.train.images[:8])
     target = torch.tensor(data.train.labels[:8], dtype=torch.long)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.methods.inner_attack import cross_entropy, evaluating, own, pgd, shared, untruncated_margin
+from study.methods.plain import weights_of_loss
 from study.methods.types import Epochs, Job, Running
 from study.run import BEST
 from study.training import fit
@@ -50,6 +51,7 @@ def adversarial(attack: str, *, own_objective: bool) -> Callable[[Job], Running]
             job.data.validation,
             job.recipe,
             sampler=job.spec.sampler,
+            class_weights_after=weights_of_loss(job),
             seed=job.seed,
             state=None if job.state is None else job.state["fit"],
             score=job.score,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.data.photographs import outlier_pool
+from study.methods.plain import weights_of_loss
 from study.methods.types import Job, Running
 from study.training import fit, predict
 from study.training.batches import as_bytes, to_unit_range
@@ -39,6 +40,7 @@ def outlier_exposure(job: Job) -> Running:
         job.data.validation,
         job.recipe,
         sampler=job.spec.sampler,
+        class_weights_after=weights_of_loss(job),
         seed=job.seed,
         state=job.state,
         score=job.score,

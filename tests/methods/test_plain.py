@@ -16,7 +16,17 @@ def weights_by_epoch(method, loss):
     return begun, [running.loss.weight for _ in running.epochs]
 
 
-@pytest.mark.parametrize(("method", "loss"), [("drw", "ce"), ("drw", "hem+"), ("plain", "ldam_drw")])
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ("drw", "ce"),
+        ("drw", "hem+"),
+        ("plain", "ldam_drw"),
+        ("pgd", "ldam_drw"),
+        ("trades_own", "ldam_drw"),
+        ("outlier_exposure", "ldam_drw"),
+    ],
+)
 def test_deferred_weights_come_for_the_last_fifth_and_are_class_balanced(method, loss):
     begun, seen = weights_by_epoch(method, loss)
     assert seen[:8] == [None] * 8

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hem import LDAMLoss
 from search_spaces.losses import LOSS_SPACES
 from search_spaces.presets import CORE
 from study import record
@@ -17,7 +18,7 @@ from study.options import all_tasks, study_config
 from study.preflight import check_loss
 from study.run import RunDirectory
 from study.shape import STUDY, mismatch
-from study.tasks import PROBES, TASKS
+from study.tasks import PROBES, TASKS, get_task
 from study.tasks.types import Applies
 from study.trial import splits
 
@@ -65,6 +66,23 @@ def test_a_class_of_two_percent_of_the_pixels_of_forty_images_has_less_than_one_
     data = splits(config, source, 0, final=False)
     assert (len(data.train), data.class_counts) == (27, pytest.approx((27 * 0.48, 27 * 0.5, 27 * 0.02)))
     check_loss(config, source, "plain", loss)
+
+
+class Deferred(LDAMLoss):
+    """Somebody's own loss that asks for class weights late in a training."""
+
+    head = "cosine"
+    weight_schedule = "drw"
+
+
+def test_an_own_loss_with_a_schedule_of_weights_is_refused_where_every_experience_is_a_training_of_its_own():
+    loss = f"{__name__}:Deferred"
+    config = study_config({"task": "continual", "preset": "smoke", "losses": ["ce", loss]})
+    for method in get_task("continual").methods:
+        with pytest.raises(InputError, match=r"declares weight_schedule 'drw', which task continual cannot follow"):
+            check_loss(config, digits(), method, loss)
+    config = study_config({"task": "rejection", "preset": "smoke", "losses": ["ce", loss]})
+    check_loss(config, digits(), "outlier_exposure", loss)
 
 
 def test_all_runs_the_core_losses_everywhere_from_quick_on():

@@ -101,8 +101,8 @@ TRAINING: tuple[Fault, ...] = (
         "tail-before-validation",
         "The tail is cut before the validation part: which images select then hangs on the imbalance ratio.",
         TAIL,
-        "test, validation, train = _draw(source.train.labels, split_seed, [n_test, n_validation, n_train])",
-        "test, train, validation = _draw(source.train.labels, split_seed, [n_test, n_train, n_validation])",
+        "test, validation, train = _draw(orders, split_seed, [n_test, n_validation, n_train])",
+        "test, train, validation = _draw(orders, split_seed, [n_test, n_train, n_validation])",
         (T_TAIL,),
     ),
     Fault(

@@ -123,6 +123,17 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
 
 def _files(entry: Entry, asked: Asked) -> Source:
     """Read a set of files with a label each."""
+    return decoded(_file_listing(entry, asked), asked, default_side=entry.side)
+
+
+def _tracks(entry: Entry, asked: Asked) -> Source:
+    """Read a set of files with a label each; those for training are frames, FOLDER/TRACK_FRAME.ppm, a track a group."""
+    listing = _file_listing(entry, asked)
+    _, groups = np.unique([path.rpartition("_")[0] for path in listing.train.images], return_inverse=True)
+    return decoded(replace(listing, groups=groups.astype(np.int64)), asked, default_side=entry.side)
+
+
+def _file_listing(entry: Entry, asked: Asked) -> Listing:
     data_dir = asked.data_dir
     parts, classes = [], entry.classes
     for arguments in (entry.train, entry.also, entry.test):
@@ -134,8 +145,7 @@ def _files(entry: Entry, asked: Asked) -> Source:
         parts.append(Part(tuple(map(str, images)), np.asarray(labels, dtype=np.int64)))
         classes = classes or tuple(name if isinstance(name, str) else name[0] for name in _classes(opened))
     train, also, test = parts
-    listing = Listing(data_dir, train.joined(also) if also else train, test, _different(classes), entry.licence)
-    return decoded(listing, asked, default_side=entry.side)
+    return Listing(data_dir, train.joined(also) if also else train, test, _different(classes), entry.licence)
 
 
 def _listed(entry: Entry, opened: Any) -> tuple[Any, Any]:  # noqa: ANN401
@@ -248,6 +258,7 @@ READERS: dict[str, Callable[[Entry, Asked], Source]] = {
     "arrays": _arrays,
     "emnist": _emnist,
     "files": _files,
+    "tracks": _tracks,
     "maps": _maps,
     "voc_and_sbd": _voc_and_sbd,
     "pet_maps": _pet_maps,

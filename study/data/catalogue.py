@@ -418,7 +418,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "gtsrb": Entry(
         dataset="GTSRB",
-        reader="files",
+        reader="tracks",
         num_classes=43,
         n_train=26_640,
         n_test=12_630,

@@ -1,9 +1,10 @@
 """Decoded images on disk, and memory-mapped: a set is decoded once, by all cores, whatever asks for it later.
 
-    DATA_DIR/decoded/KEY/train_images.npy, train_labels.npy[, test_images.npy, test_labels.npy], about.json
+    DATA_DIR/decoded/KEY/train_images.npy, train_labels.npy[, test_images.npy, test_labels.npy][, groups.npy],
+    about.json
 
-KEY is the SHA-256 of the files' names, sizes and times of change, of their classes, and of the size that was asked
-for. A set appears whole or not at all; of two processes one decodes, the other waits.
+KEY is the SHA-256 of the files' names, sizes and times of change, of their classes and groups, and of the size that was
+asked for. A set appears whole or not at all; of two processes one decodes, the other waits.
 
 A source from here is sent to another process as the place where its files lie, not as its images. Where that place
 cannot be read (another node without a shared data directory), the source is loaded there again by its name; if that
@@ -134,6 +135,8 @@ def _key(listing: Listing, image_size: int, default_side: int) -> str:
                 digest.update(f"/{about.st_size}/{about.st_mtime_ns}/".encode())
         if part.labels is not None:
             digest.update(part.labels.astype("<i8").data)
+    if listing.groups is not None:
+        digest.update(b"groups" + listing.groups.astype("<i8").tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -169,6 +172,9 @@ def _make(listing: Listing, asked: Asked, default_side: int, folder: Path) -> No
             _decode(listing, part, headers[name], plan, temporary / name, f"{asked.name}: decoding {name}")
         classes = listing.classes or _numbered(temporary, parts, asked.name)
         about = {"parts": list(parts), "classes": list(classes), "licence": listing.licence}
+        if listing.groups is not None:
+            np.save(temporary / "groups.npy", listing.groups)
+            about["groups"] = True
         fingerprint = _mapped(temporary, about, asked.name).fingerprint()
         (temporary / "about.json").write_text(json.dumps({**about, "fingerprint": fingerprint}))
         if folder.exists():
@@ -196,7 +202,8 @@ def _mapped(folder: Path, about: dict[str, Any], name: str) -> Source:
         )
         for part in about["parts"]
     }
-    return Source(name, parts["train"], parts.get("test"), tuple(about["classes"]), about["licence"])
+    groups = np.load(folder / "groups.npy", allow_pickle=False) if about.get("groups") else None
+    return Source(name, parts["train"], parts.get("test"), tuple(about["classes"]), about["licence"], groups=groups)
 
 
 def _headers(part: Part, what: str) -> list[Header]:

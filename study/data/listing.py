@@ -53,6 +53,7 @@ class Listing:
         classes: names of the classes; None: after the labels, once the maps are read.
         licence: terms as stated by the owner.
         meaning: value in a label map → class, see `decode.read_map`.
+        groups: of the files of `train`, see `Source.groups`.
     """
 
     root: Path
@@ -61,6 +62,7 @@ class Listing:
     classes: tuple[str, ...] | None
     licence: str = "the owner's"
     meaning: Mapping[int, int] | None = None
+    groups: Int64Array | None = None
 
 
 def list_folder(root: Path) -> Listing:

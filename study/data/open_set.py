@@ -95,4 +95,5 @@ def known_source(source: Source, classes: tuple[str, ...]) -> Source:
         return source
     indices = tuple(source.classes.index(name) for name in classes)
     test = None if source.test is None else only(source.test, indices)
-    return replace(source, train=only(source.train, indices), test=test, classes=classes)
+    groups = None if source.groups is None else source.groups[np.isin(source.train.labels, indices)]
+    return replace(source, train=only(source.train, indices), test=test, classes=classes, groups=groups)

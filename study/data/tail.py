@@ -5,6 +5,8 @@ by a generator of (split seed, class), and the parts are consecutive pieces of t
   * the test set depends on the split seed (and its own size) only: not on the ratio, the class order, or validation;
   * the validation set does not depend on the ratio or the class order;
   * a class's training images under a larger ratio are some of those under a smaller one.
+Where images come in groups (`Source.groups`), groups are shuffled and not single images, and a part that is held out
+ends where a group does, as near to its size as that can be: no group has images in two parts.
 An official test set is used whole, in its own order, and never looked at: its labels decide nothing about the rest.
 Its order may be by class, so whoever uses only some test images has to draw them.
 """
@@ -91,9 +93,12 @@ def cut_imbalanced(
     if source.is_map:
         raise InputError(f"{source.name}: expected one label an image, got label maps\nallowed: --task segmentation")
     sizes = source.train.counts(source.num_classes)
+    orders = _orders(source, split_seed)
     n_test = [0] * len(sizes) if source.test is not None else _part_sizes(sizes, test_per_class, TEST_SHARE)
+    n_test = _whole_groups(source, orders, [0] * len(sizes), n_test)
     left = [size - test for size, test in zip(sizes, n_test, strict=True)]
     n_validation = _validation_sizes(left, validation_per_class, balanced=ratio is not None)
+    n_validation = _whole_groups(source, orders, n_test, n_validation)
     left = [size - validation for size, validation in zip(left, n_validation, strict=True)]
     held_out = [test + validation for test, validation in zip(n_test, n_validation, strict=True)]
     if ratio is None:
@@ -103,7 +108,7 @@ def cut_imbalanced(
         order = _class_order(len(sizes), order_seed)
         n_train = _tail_sizes(source, left, held_out, order, ratio, n_max)
     _check_sizes(source, sizes, held_out, [max(n, 1) for n in n_train])
-    test, validation, train = _draw(source.train.labels, split_seed, [n_test, n_validation, n_train])
+    test, validation, train = _draw(orders, split_seed, [n_test, n_validation, n_train])
     return Splits(
         train=source.train.take(train),
         validation=source.train.take(validation),
@@ -192,18 +197,44 @@ def _check_sizes(source: Source, sizes: Sequence[int], held_out: Sequence[int], 
         )
 
 
-def _draw(labels: Int64Array, split_seed: int, parts: Sequence[Sequence[int]]) -> list[Int64Array]:
-    """Return the positions of each part: consecutive pieces of each class's shuffled order, the parts shuffled, too.
+def _orders(source: Source, split_seed: int) -> list[Int64Array]:
+    """Return each class's positions, shuffled, by a stream of its own; the images of a group follow each other."""
+    orders = []
+    for c in range(source.num_classes):
+        generator = np.random.default_rng([_CLASS_STREAM, split_seed, c])
+        positions = np.flatnonzero(source.train.labels == c)
+        if source.groups is None:
+            orders.append(generator.permutation(positions))
+            continue
+        numbers, group = np.unique(source.groups[positions], return_inverse=True)
+        orders.append(positions[np.argsort(generator.permutation(len(numbers))[group], kind="stable")])
+    return orders
+
+
+def _whole_groups(
+    source: Source, orders: Sequence[Int64Array], starts: Sequence[int], sizes: Sequence[int]
+) -> list[int]:
+    """Return the sizes of a part that begins at `starts` of the orders, each moved to the nearest end of a group."""
+    if source.groups is None:
+        return list(sizes)
+    moved = []
+    for order, start, size in zip(orders, starts, sizes, strict=True):
+        groups = source.groups[order[start:]]
+        ends = np.flatnonzero(np.append(groups[1:] != groups[:-1], True)) + 1  # of the last group, too
+        moved.append(int(ends[np.abs(ends - size).argmin()]) if size and len(groups) else size)
+    return moved
+
+
+def _draw(orders: Sequence[Int64Array], split_seed: int, parts: Sequence[Sequence[int]]) -> list[Int64Array]:
+    """Return the positions of each part: consecutive pieces of each class's order, the parts shuffled.
 
     Args:
-        labels: (N,) class of each image.
-        split_seed: seed of the shuffles; every class and every part has a stream of its own.
+        orders: positions of each class, see `_orders`.
+        split_seed: seed of the shuffles; every part has a stream of its own.
         parts: for each part the number of images of each class.
     """
     pieces: list[list[Int64Array]] = [[] for _ in parts]
-    for c in range(len(parts[0])):
-        generator = np.random.default_rng([_CLASS_STREAM, split_seed, c])
-        shuffled = generator.permutation(np.flatnonzero(labels == c))
+    for c, shuffled in enumerate(orders):
         ends = np.cumsum([part[c] for part in parts])
         for piece, end, size in zip(pieces, ends, (part[c] for part in parts), strict=True):
             piece.append(shuffled[end - size : end])

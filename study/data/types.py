@@ -177,12 +177,14 @@ class Source:
         licence: terms as stated by the owner.
         official_corruptions: the folder with the published corrupted versions of `test`, or None.
         companions: sets from other sources that came with it, to be rejected.
+        groups: int64 (N,), at least 0, for each image of `train` the number of its group, or None. The images of a
+            group show one thing (frames of a track) and have one label; they go into one part together. Read-only.
         kept: where its arrays lie, if they are memory-mapped: then this is what is sent to another process, and not
             the images. Set by `study.data.kept`; a copy with other images does not have it.
 
     Raises:
         InputError: if a label has no class, a class has no training image, there are fewer than two classes,
-            images are smaller than 8x8 pixels, or training and test images differ in shape.
+            images are smaller than 8x8 pixels, training and test images differ in shape, or groups are not as above.
     """
 
     name: str
@@ -192,6 +194,7 @@ class Source:
     licence: str
     official_corruptions: Path | None = None
     companions: "tuple[OutsideSet, ...]" = ()
+    groups: Int64Array | None = None
     kept: "Kept | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -208,6 +211,9 @@ class Source:
         empty = [c for c, n in zip(self.classes, self.train.counts(self.num_classes), strict=True) if n == 0]
         if empty:
             raise InputError(f"{self.name}: expected training images of every class, got none of: {', '.join(empty)}")
+        if self.groups is not None:
+            _check_groups(self.name, self.groups, self.train.labels)
+            object.__setattr__(self, "groups", read_only(self.groups))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         if self.kept is None:
@@ -237,7 +243,10 @@ class Source:
         images, labels = (
             np.concatenate([getattr(part, name) for part in (self.train, self.test)]) for name in ("images", "labels")
         )
-        return Source(self.name, Images(images, labels), None, self.classes, self.licence)
+        groups = self.groups
+        if groups is not None:  # each test image is a group of its own
+            groups = np.concatenate((groups, groups.max() + 1 + np.arange(len(self.test))))
+        return Source(self.name, Images(images, labels), None, self.classes, self.licence, groups=groups)
 
     @property
     def num_classes(self) -> int:
@@ -245,7 +254,7 @@ class Source:
         return len(self.classes)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of the content: images, labels, class names, and which images are test.
+        """Return the SHA-256 (hex) of the content: images, labels, class names, groups, and which images are test.
 
         Neither the name nor the licence enters it: the same data in another file have the same fingerprint.
         """
@@ -263,6 +272,8 @@ class Source:
                 digest.update(data.images.data)
                 for _, part in in_parts(data.labels):
                     digest.update(part.astype("<i8").data)
+        if self.groups is not None:
+            digest.update(b"groups" + self.groups.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -367,6 +378,16 @@ def _check_part(name: str, part: str, data: Images, shape: tuple[int, ...], num_
     if data.images.shape[1:] != tuple(shape):
         raise InputError(f"{name}: expected {part} images of shape {tuple(shape)}, got {data.images.shape[1:]}")
     _check_label_range(f"{name}: {part}", data.labels, num_classes)
+
+
+def _check_groups(name: str, groups: object, labels: Int64Array) -> None:
+    """Raise InputError unless `groups` is an int64 array (N,) of at least 0 whose groups have one label each."""
+    if labels.ndim != 1:
+        raise InputError(f"{name}: expected groups of images with one label each, got label maps")
+    check_label_array(groups, len(labels), f"groups of {name}")
+    pairs = np.unique(np.stack((groups, labels)), axis=1)
+    if len(np.unique(pairs[0])) < pairs.shape[1]:
+        raise InputError(f"groups of {name}: expected one label in a group, got images of several in one")
 
 
 def _check_label_range(name: str, labels: Int64Array, num_classes: int) -> None:

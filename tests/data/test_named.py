@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from study.data.decode import UnreadableError, read_map
 from study.data.registry import cut_defaults, load_source
 from study.data.types import IGNORED
 from study.errors import InputError
+from study.options import study_config
+from study.trial import splits
 from tests.data.formats import idx, picture, save
 
 
@@ -157,7 +160,10 @@ def test_class_folders_eurosat_caltech_and_imagenette(tmp_path):
 
 def test_gtsrb(tmp_path):
     root = tmp_path / "gtsrb"
-    classes_of(root / "GTSRB" / "Training", [f"{c:05}" for c in range(43)], end="ppm")
+    for c in range(43):
+        for track, frame in ((0, 0), (0, 1), (1, 0)):
+            name = f"{track:05}_{frame:05}.ppm"
+            save(root / "GTSRB" / "Training" / f"{c:05}" / name, picture(40, 30, seed=c, channels=3))
     rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
     for i, label in enumerate((7, 0)):
         save(root / "GTSRB" / "Final_Test" / "Images" / f"{i:05}.ppm", picture(40, 30, seed=i))
@@ -165,6 +171,12 @@ def test_gtsrb(tmp_path):
     (root / "GT-final_test.csv").write_text("\n".join(rows))
     source = load_source("gtsrb", tmp_path)
     assert (source.shape, source.num_classes, list(source.test.labels)) == ((32, 32, 3), 43, [7, 0])
+    tracks = [number for c in range(43) for number in (2 * c, 2 * c, 2 * c + 1)]
+    again = load_source("gtsrb", tmp_path)  # from the decoded images
+    for found in (source, again, pickle.loads(pickle.dumps(again))):
+        assert list(found.groups) == tracks
+    validated = splits(study_config({"task": "classification", "preset": "smoke"}), source, 0, final=False).validation
+    assert 43 <= len(validated) <= 86  # of each sign one track, of one frame or of two
 
 
 def test_food101_and_dtd(tmp_path):

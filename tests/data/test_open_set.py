@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,4 +91,7 @@ def test_the_known_world_has_the_known_classes_alone():
     assert part.classes == ("3", "7")
     assert len(part.train) == int(np.isin(source.train.labels, [3, 7]).sum())
     assert known_source(source, source.classes) is source
+    grouped = replace(source, groups=np.arange(len(source.train)))
+    kept = np.flatnonzero(np.isin(source.train.labels, (3, 7)))
+    assert list(known_source(grouped, ("3", "7")).groups) == list(kept)
     assert isinstance(part, Source)

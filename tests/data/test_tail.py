@@ -1,5 +1,7 @@
 """Cutting: the numbers of the tail, and that no part depends on what it must not depend on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,6 +89,42 @@ def test_parts_are_disjoint_and_have_the_sizes_asked_for():
     assert splits.train.counts(4) == splits.class_counts
     assert splits.n_pool == 300 - 40
     assert splits.test_train_ratio == 40 / 260
+
+
+def in_groups(tracks, frames, **change):
+    """A source with so many tracks of each class, of `frames` images each."""
+    source = toy_source([n * frames for n in tracks], **change)
+    return replace(source, groups=np.repeat(np.arange(sum(tracks)), frames))
+
+
+@pytest.mark.parametrize("ratio", [None, 2.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_lies_in_one_part_as_a_whole(ratio, seed):
+    source = in_groups([10, 12, 7], frames=6)
+    splits = cut(source, split_seed=seed, ratio=ratio, test_per_class=13, validation_per_class=8)
+    lies_in = {name: {source.groups[n] for n in numbers} for name, numbers in parts(splits).items()}
+    assert not lies_in["test"] & lies_in["validation"]
+    assert not lies_in["train"] & (lies_in["test"] | lies_in["validation"])
+    assert splits.test.counts(3) == (12,) * 3  # 13 and 8 are nearest to two tracks of 6 and to one
+    assert splits.validation.counts(3) == (6,) * 3
+    left = (60 - 18, 72 - 18, 42 - 18)
+    assert splits.train.counts(3) == (left if ratio is None else splits.class_counts)
+    assert splits.n_pool == 29 * 6 - 36
+
+
+def test_shares_of_groups_and_an_official_test_set():
+    source = in_groups([7, 75], frames=30, test_counts=[4, 4])  # as the rarest and the largest sign of GTSRB
+    splits = cut(source, ratio=None, test_per_class=None, validation_per_class=None)
+    # 15 % of 210 and 2,250 are 31.5 and 337.5
+    assert (splits.validation.counts(2), splits.train.counts(2)) == ((30, 330), (180, 1920))
+    assert splits.test is source.test
+    joined = source.joined()
+    assert list(joined.groups[-9:]) == [81, *range(82, 90)]
+
+
+def test_a_class_of_one_group_cannot_be_cut():
+    with pytest.raises(InputError, match="class 'kind 1' has 30 images and needs 31: 30 for test and validation"):
+        cut(in_groups([3, 1], frames=30, test_counts=[1, 1]), ratio=None)
 
 
 def test_images_keep_their_labels_and_are_shuffled():

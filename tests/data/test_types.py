@@ -1,5 +1,7 @@
 """The four data types: what they accept, and that nobody can write into them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,25 @@ def test_fingerprint_is_stable_and_sees_every_part_of_the_content():
         fingerprint(channels=3),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_fingerprint_sees_groups():
+    source = toy_source([3, 2])
+    grouped = [replace(source, groups=np.array(groups)) for groups in ([0, 0, 1, 2, 3], [0, 1, 1, 2, 3])]
+    assert len({one.fingerprint() for one in (source, *grouped)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([0, 0, 1, 1, 2], "groups of toy: expected one label in a group, got images of several in one"),
+        ([0, 0, 1, 2], "got 4 labels for 5 images"),
+        ([0, 0, 1, 2, -1], "groups of toy: expected labels of at least 0"),
+    ],
+)
+def test_groups_are_checked(groups, message):
+    with pytest.raises(InputError, match=message):
+        replace(toy_source([3, 2]), groups=np.array(groups))
 
 
 def test_fingerprint_sees_one_grey_level_and_not_the_name():

@@ -689,6 +689,8 @@ UNAVAILABLE: dict[str, str] = {
 """Sets of the outside groups that cannot be had by name, and why."""
 
 _DIGIT_LIKE = tuple("BDGIJLOQSTYZ")
+_LETTER_LIKE = tuple("0125689")
+"""Written as O, I, Z, S, b, B and g are; most 3, 4 and 7 look like no letter."""
 _DOGS = (
     "Chihuahua",
     "Yorkshire terrier",
@@ -698,7 +700,8 @@ _DOGS = (
     "standard poodle",
 )
 OVERLAPS: dict[tuple[str, str], tuple[str, ...]] = {
-    **{(digits, "emnist_letters"): _DIGIT_LIKE for digits in ("mnist", "usps", "svhn")},
+    **{(digits, "emnist_letters"): _DIGIT_LIKE for digits in ("digits", "mnist5k", "mnist", "usps", "svhn")},
+    **{("emnist_letters", digits): _LETTER_LIKE for digits in ("mnist", "usps", "svhn")},
     ("cifar10", "tiny_imagenet"): (
         *_DOGS,
         *("tabby", "Persian cat", "Egyptian cat", "bullfrog", "tailed frog", "goose", "albatross", "black stork"),

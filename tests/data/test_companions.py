@@ -14,7 +14,7 @@ from study.data.catalogue import CATALOGUE, UNAVAILABLE
 from study.data.outside import outside_sets
 from study.data.registry import load_source
 from study.data.tail import cut_imbalanced
-from study.data.types import Images, Source
+from study.data.types import Images, OutsideSet, Source
 from study.errors import InputError
 from study.measure import outside
 from study.options import study_config
@@ -141,16 +141,29 @@ def test_a_set_that_only_shows_known_digits_is_refused(tmp_path):
         outside_sets(source, cut(source), seed=0, extra=("mnist",))
 
 
-def test_look_alikes_of_digits_are_no_letters_to_reject(tmp_path):
+@pytest.mark.parametrize("name", ["digits", "mnist5k", "usps"])
+def test_look_alikes_of_digits_are_no_letters_to_reject(tmp_path, name):
     raw = tmp_path / "EMNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "test"):
         (raw / f"emnist-letters-{part}-images-idx3-ubyte").write_bytes(idx(np.zeros((26, 28, 28))))
         (raw / f"emnist-letters-{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(1, 27)))
-    source = companions.with_companions(known("usps", tuple("0123456789")), ("emnist_letters",), tmp_path)
+    source = companions.with_companions(known(name, tuple("0123456789")), ("emnist_letters",), tmp_path)
     made = {out.name: out for out in outside_sets(source, cut(source), seed=0, extra=("emnist_letters",))}
-    assert made["emnist_letters"].group == "near"
+    assert made["emnist_letters"].group == ("near" if name == "usps" else "user")
     assert made["emnist_letters"].class_names == tuple("ACEFHKMNPRUVWX")
+
+
+@pytest.mark.parametrize("name", ["mnist", "usps", "svhn"])
+def test_look_alikes_of_letters_are_no_digits_to_reject(name):
+    pool = OutsideSet(
+        name, "near", np.zeros((20, 16, 16, 3), np.uint8), CATALOGUE[name].classes, np.arange(20, dtype=np.int64) % 10
+    )
+    letters = replace(known("emnist_letters", CATALOGUE["emnist_letters"].classes), companions=(pool,))
+    made = {out.name: out for out in outside_sets(letters, cut(letters), seed=0, extra=(name,))}
+    assert made[name].class_names == ("3", "4", "7")
+    assert made[name].dropped == tuple("0125689")
+    assert len(made[name]) == 6  # two of each kept digit
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,12 @@ class FusedRowErrors(torch.autograd.Function):
         shift = z.gather(1, index.unsqueeze(1)) - (margin.unsqueeze(1) if isinstance(margin, Tensor) else margin)
         e = torch.where(at_target(z, index), 0.0, (z - shift).clamp_min(0.0))
         level = e.sum(1, keepdim=True).div(z.shape[1]).clamp_min(TINY) if hard else torch.full_like(shift, TINY)
-        errors = e >= level
-        count = torch.where(errors, 1.0, 0.0).sum(1)
+        errors = torch.where(e >= level, 1.0, 0.0)
+        count = errors.sum(1)
         divisor = count.clamp_min(1.0) if hard else torch.full_like(count, z.shape[1])
         ctx.save_for_backward(logits, index, shift, level, count, 1.0 / divisor)
         ctx.mark_non_differentiable(count)
-        return torch.where(errors, e, 0.0).sum(1) / divisor, count
+        return (e * errors).sum(1) / divisor, count  # a product: NaN · 0 is NaN
 
     @staticmethod
     @once_differentiable

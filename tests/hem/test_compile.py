@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hem import HEMLoss, hem_loss
+from hem import HEMLoss, hem_loss, mm_loss
 from tests.hem.test_hem_loss import draw
 from tests.hem.test_other_losses import all_losses
 
@@ -52,6 +52,22 @@ def test_a_training_step_with_the_module():
 def test_ties_and_separated_samples():
     logits = torch.tensor([[0.0, 0.0, 1.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     same(lambda z, y: hem_loss(z, y, 1.0, reduction="none"), logits, torch.tensor([0, 0, 2]))
+
+
+@pytest.mark.parametrize("loss", [hem_loss, mm_loss])
+def test_what_is_not_finite_is_not_hidden(loss):
+    """Row by row: nan and inf at a wrong class and at the right one, and -inf at both, give what eager mode gives."""
+    broken = torch.tensor([torch.nan, torch.inf, -torch.inf]).repeat(2)
+    logits = draw(7, classes=4)[0].detach()
+    logits[torch.arange(6), torch.tensor([1, 1, 1, 0, 0, 0])] = broken
+    target = torch.zeros(7, dtype=torch.int64)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    rows = compiled(logits, target, 0.5, reduction="none")
+    assert rows.isnan().tolist() == [True, False, False, True, False, False, False]
+    assert rows.isinf().tolist() == [False, True, False, False, False, True, False]
+    assert torch.allclose(rows, loss(logits, target, 0.5, reduction="none"), equal_nan=True)
+    assert compiled(logits, target, 0.5).isnan()
+    assert compiled(logits[2:3], target[2:3], 0.5).isfinite()
 
 
 def test_shapes_may_change():

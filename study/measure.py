@@ -72,7 +72,8 @@ def load_network(
     """
     import torch
 
-    model, path = build_network(config, splits_of(key, config, source), key.loss, seed=0), run.model(key.at("confirm"))
+    model = build_network(config, splits_of(key, config, source), key.loss, seed=0, normalised=False)
+    path = run.model(key.at("confirm"))
     try:
         saved = torch.load(path, weights_only=True)
         model.load_state_dict(saved["kept"][kept] if kept else saved["weights"])

@@ -96,13 +96,25 @@ def splits_of(key: Key, config: StudyConfig, source: "Source") -> "Splits":
     return splits(config, source, key.replicate, final=key.stage in FINAL_STAGES)
 
 
-def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int) -> "Network":
-    """Return the study's network for a loss (with the head it asks for), initialised from `seed`."""
+def build_network(config: StudyConfig, data: "Splits", loss: str, seed: int, *, normalised: bool = True) -> "Network":
+    """Return the study's network for a loss (with the head it asks for), initialised from `seed`.
+
+    Args:
+        config: the study.
+        data: the cut whose training images the network normalises by.
+        loss: the loss's name.
+        seed: of the initial weights.
+        normalised: False for a network whose state is loaded next, mean and standard deviation with it: those of
+            the training images are then not looked up.
+    """
     from hem.registry import get_loss
     from study.data.preprocessing import channel_statistics
     from study.models.registry import build_model
 
-    mean, std = channel_statistics(data.train)
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+    if normalised:
+        mean, std = channel_statistics(data.train)
     return build_model(
         config.model,
         shape=data.train.images.shape[1:],

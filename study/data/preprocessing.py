@@ -27,8 +27,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         raise InputError("channel statistics: expected at least one image, got none")
     values = np.arange(256)
     means, deviations = [], []
-    for channel in range(images.images.shape[3]):
-        counts = np.bincount(images.images[..., channel].ravel(), minlength=256)
+    for counts in images.value_counts:
         mean = float(counts @ values) / counts.sum()
         variance = float(counts @ (values - mean) ** 2) / counts.sum()
         means.append(float(mean) / 255)

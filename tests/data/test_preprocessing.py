@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from study.data import types
 from study.data.preprocessing import SMALLEST_STD, channel_statistics
 from study.data.types import Images
 from study.errors import InputError
@@ -20,6 +21,19 @@ def test_against_numpy():
     scaled = pixels.astype(np.float64) / 255
     assert mean == pytest.approx(scaled.mean((0, 1, 2)), abs=1e-14)
     assert std == pytest.approx(scaled.std((0, 1, 2)), abs=1e-14)
+
+
+def test_counted_in_parts_and_once(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, size=(50, 9, 8, 3)).astype(np.uint8)
+    data = Images(pixels, np.zeros(50, dtype=np.int64))
+    whole = channel_statistics(Images(pixels, data.labels))
+    sizes, count = [], np.bincount
+    monkeypatch.setattr(types, "PART_NUMBERS", 20 * 9 * 8 * 3)
+    monkeypatch.setattr(np, "bincount", lambda values, **named: [sizes.append(len(values)), count(values, **named)][1])
+    assert channel_statistics(data) == whole
+    assert sizes == [20 * 72] * 6 + [10 * 72] * 3
+    assert channel_statistics(data) == whole
+    assert len(sizes) == 9
 
 
 def test_a_constant_channel_can_still_be_divided_by():

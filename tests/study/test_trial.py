@@ -10,11 +10,12 @@ import torch
 from study import trial
 from study.data.embedded import digits
 from study.data.types import Images, Source
+from study.measure import load_network
 from study.methods import Running
 from study.options import study_config
 from study.recent import Recent
 from study.run import Key, RunDirectory
-from study.trial import Training, build_network, splits, train
+from study.trial import Training, build_network, save_weights, splits, train
 from study.watchdog import Watchdog
 from tests.study.test_search import RECIPE, config
 
@@ -32,6 +33,17 @@ def test_images_are_normalised_by_the_training_part_alone():
     shares = data.train.images / 255
     normalised = {tuple(value.flatten().tolist()) for value in expected.values() if value.numel() == 1}
     assert (pytest.approx(shares.mean(), rel=1e-5),) in [(value,) for (value,) in normalised]
+
+
+def test_a_network_that_is_loaded_asks_for_no_statistics(monkeypatch, tmp_path):
+    key, run = Key("confirm", "plain", "ce", "", 0, 0), RunDirectory(tmp_path)
+    expected = build_network(STUDY, splits(STUDY, digits(), 0, final=True), "ce", seed=3)
+    path = run.model(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, expected, {}, Training(key, RECIPE, {}, 3), STUDY)
+    monkeypatch.setattr("study.data.preprocessing.channel_statistics", lambda images: pytest.fail("counted"))
+    found = load_network(STUDY, digits(), run, key).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
 
 
 def test_of_large_data_only_the_last_cuts_stay(monkeypatch):

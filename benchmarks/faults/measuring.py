@@ -51,8 +51,8 @@ MEASURING: tuple[Fault, ...] = (
         "tau-of-test",
         "The post-hoc adjustment's strength is chosen on the test set.",
         ACCURACY,
-        "tau, _ = choose_tau(validation_logits, validation_labels, class_counts)",
-        "tau, _ = choose_tau(logits, labels, class_counts)",
+        "tau, _ = choose_tau(held / temperature, validation_labels, class_counts)",
+        "tau, _ = choose_tau(as_logits(logits) / temperature, labels, class_counts)",
         (T_ACCURACY,),
     ),
     Fault(

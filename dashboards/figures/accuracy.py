@@ -136,9 +136,10 @@ def group_figure(data: pd.DataFrame, losses: Sequence[str]) -> go.Figure:
 
 
 def posthoc_data(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Return balanced accuracy raw and after post-hoc adjustment: loss, raw, posthoc, sds, gain, gain_sd, tau, n.
+    """Return balanced accuracy raw and after post-hoc adjustment.
 
-    The gain is paired: it is taken within each replicate, then averaged.
+    Columns loss, raw, posthoc, sds, gain, gain_sd, tau, temperature (nan where none is stated), n. The gain is paired:
+    it is taken within each replicate, then averaged.
     """
     keys = ["loss", "replicate"]
     overall = replicate_means(pick(evaluation, dataset="test", slice="all"))
@@ -146,8 +147,10 @@ def posthoc_data(evaluation: pd.DataFrame) -> pd.DataFrame:
         columns={"value": "raw"}
     )
     after = pick(overall, metric="balanced_accuracy", probe="posthoc")[[*keys, "value"]]
-    tau = pick(overall, metric="tau", probe="posthoc")[[*keys, "value"]].rename(columns={"value": "tau"})
-    wide = wide.merge(after.rename(columns={"value": "posthoc"}), on=keys).merge(tau, on=keys, how="left")
+    wide = wide.merge(after.rename(columns={"value": "posthoc"}), on=keys)
+    for metric in ("tau", "temperature"):
+        fitted = pick(overall, metric=metric, probe="posthoc")[[*keys, "value"]]
+        wide = wide.merge(fitted.rename(columns={"value": metric}), on=keys, how="left")
     wide["gain"] = wide["posthoc"] - wide["raw"]
     data = wide.groupby("loss", sort=False).agg(
         raw=("raw", "mean"),
@@ -157,6 +160,7 @@ def posthoc_data(evaluation: pd.DataFrame) -> pd.DataFrame:
         gain=("gain", "mean"),
         gain_sd=("gain", "std"),
         tau=("tau", "mean"),
+        temperature=("temperature", "mean"),
         n=("replicate", "nunique"),
     )
     return data.reset_index()

@@ -2,8 +2,8 @@
 
 from dashboards.blocks import Block, Column, Note, Panel, Picture, Section, Table, loss_cell, not_available, number_cell
 from dashboards.figures import accuracy as figures
-from dashboards.sections.common import Measure, measures_table, metric_name, missing_table
-from dashboards.style import number, points, with_sd
+from dashboards.sections.common import Measure, end_notes, measures_table, metric_name, missing_table
+from dashboards.style import number, points, significant, with_sd
 from dashboards.summary import View, in_order, pick, plural, summarise
 
 
@@ -65,8 +65,9 @@ def posthoc_section(view: View) -> Section:
         "posthoc-figure",
         "",
         [Panel("", figures.posthoc_figure(data, view.losses))],
-        "Hollow: balanced accuracy of the model as trained. Filled: the same model after subtracting τ log π from its "
-        "logits, τ chosen on validation. The adjustment is free, so a loss should be compared with it in mind.",
+        "Hollow: balanced accuracy of the model as trained. Filled: the same model after subtracting τ T log π from "
+        "its logits, the temperature T fitted and then τ chosen on validation (T = 1 where none is stated). "
+        "The adjustment is free, so a loss should be compared with it in mind.",
         view.counts(pick(rows, probe="posthoc")),
         "Balanced accuracy of every loss before and after post-hoc logit adjustment",
         wide=True,
@@ -82,6 +83,7 @@ def posthoc_section(view: View) -> Section:
                 number_cell(with_sd(row["posthoc"], row["posthoc_sd"], "accuracy"), row["posthoc"]),
                 number_cell(points(row["gain"]), row["gain"]),
                 number_cell(number(row["tau"], 2), row["tau"]),
+                number_cell(significant(row["temperature"]), row["temperature"]),
                 number_cell(str(row["n"]), row["n"]),
             ]
         )
@@ -90,8 +92,14 @@ def posthoc_section(view: View) -> Section:
         Column("raw (%)", True, "mean ± sd over replicates"),
         Column("post-hoc (%)", True, "mean ± sd over replicates"),
         Column("gain (points)", True),
-        Column("τ", True, "mean over the models"),
+        Column("τ", True, "mean over the models, in units of T"),
+        Column("T", True, "mean over the models"),
         Column("n", True, "replicates"),
     ]
     caption = f"Balanced accuracy, raw and adjusted (arm {view.arm}, method {view.method})"
-    return Section("posthoc", title, [picture, Table("posthoc-table", caption, columns, table, data)])
+    ends = end_notes(
+        pick(rows, probe="posthoc"),
+        "tau_at_end",
+        "τ is an end of its range, 0 to 2. At 0 the logits stay as they are; at 2 a larger one might be better still.",
+    )
+    return Section("posthoc", title, [picture, Table("posthoc-table", caption, columns, table, data), *ends])

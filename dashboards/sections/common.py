@@ -4,9 +4,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from dashboards.blocks import Cell, Column, Table, loss_cell, number_cell, text_cell
+from dashboards.blocks import Cell, Column, Note, Table, loss_cell, number_cell, text_cell
 from dashboards.style import unit, with_sd
-from dashboards.summary import View, in_order, pick
+from dashboards.summary import View, in_order, pick, plural
 
 #: Names of metrics as the field writes them.
 METRIC_NAMES = {
@@ -77,6 +77,16 @@ def measures_table(
         columns.append(Column(title + unit(str(chosen["metric"])), numeric=True, hint="mean ± sd over replicates"))
     frame = summary[[name for name in summary.columns if name != "probe"]]
     return Table(key, caption, columns, rows, frame, folded)
+
+
+def end_notes(rows: pd.DataFrame, metric: str, text: str) -> list[Note]:
+    """Return the note that says of how many models a fitted number lies at an end of its range; none where of none.
+
+    `metric` is 1 where it does, else 0; `text` follows the count.
+    """
+    told = pick(rows, metric=metric)["value"].dropna()
+    ends = int((told > 0).sum())
+    return [Note(f"{ends} of {plural(len(told), 'model')}: {text}")] if ends else []
 
 
 def _groups(

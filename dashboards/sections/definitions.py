@@ -74,7 +74,12 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "posthoc",
         "Post-hoc adjustment",
-        (("adjusted logits", "z − τ log π, τ chosen on validation images; needs no training"),),
+        (
+            (
+                "adjusted logits",
+                "z − τ T log π, T fitted (1 where none is stated), τ chosen on validation; needs no training",
+            ),
+        ),
     ),
     (
         "rejection",
@@ -158,7 +163,7 @@ DEFINITIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("ECE", "Σ over 15 equal bins of confidence of share × |accuracy − confidence|"),
             ("NLL, Brier", "−log p_y, and Σ_j (p_j − [j = y])²; means over test images"),
-            ("after scaling", "logits divided by a temperature fitted on validation images"),
+            ("after scaling", "logits divided by a temperature T fitted on validation images"),
         ),
     ),
 )

@@ -5,7 +5,7 @@ import pandas as pd
 from dashboards.blocks import Block, Note, Panel, Picture, Section, not_available
 from dashboards.figures import calibration as calibration_figures
 from dashboards.figures import rejection as figures
-from dashboards.sections.common import Measure, measures_table, metric_name, missing_table
+from dashboards.sections.common import Measure, end_notes, measures_table, metric_name, missing_table
 from dashboards.style import MINUS, missing, percent
 from dashboards.summary import View, in_order, one, pick, plural, summarise
 
@@ -201,5 +201,11 @@ def calibration_section(view: View) -> Section:
         measures.append(("temperature", {"slice": "scaled", "metric": "temperature"}))
         caption = f"Calibration on the test set (arm {view.arm}, method {view.method}); lower is better"
         blocks.append(measures_table("calibration-table", caption, summary, ["loss"], measures, {"loss": view.losses}))
+        blocks += end_notes(
+            pick(view.shown(view.run.evaluation), probe="calibration"),
+            "temperature_at_end",
+            "the temperature is an end of its range, 0.01 or 100 times the logits' spread: no validation image is "
+            "classified wrongly, or the logits tell nothing. Read their figures after scaling with care.",
+        )
     reason = missing_table(view, "evaluation", "probe calibration")
     return Section("calibration", "Calibration", blocks or [not_available(reason)])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.errors import InputError
+from study.probes.calibration import fit_temperature
 from study.probes.rows import (
     NOT_AVAILABLE,
     ArrayLike,
@@ -22,7 +23,7 @@ GROUPS = ("many", "medium", "few")
 MANY_ABOVE = 100
 FEW_BELOW = 20
 TAUS = tuple(step / 10 for step in range(21))
-"""The grid of τ for post-hoc logit adjustment: 0, 0.1, ..., 2."""
+"""The grid of τ for post-hoc logit adjustment: 0, 0.1, ..., 2, in units of the temperature of the logits."""
 
 
 def accuracy(predictions: ArrayLike, labels: ArrayLike) -> float:
@@ -130,7 +131,7 @@ def adjust_logits(logits: ArrayLike, class_counts: Sequence[int], tau: float) ->
     """Return z − τ log π with π_i = n_i / S (Menon et al. 2021, "Long-tail learning via logit adjustment", eq. 9).
 
     Args:
-        logits: z (N, C), as the model gives them.
+        logits: z (N, C).
         class_counts: training images n_i of each class (C,), at least 1 each.
         tau: τ; 0 leaves the logits as they are.
 
@@ -180,16 +181,20 @@ def posthoc_rows(
     classes: Sequence[str],
     dataset: str = "test",
 ) -> list[Row]:
-    """Return the rows of probe "posthoc": those of `rows` for z − τ log π, and slice "all" metric tau.
+    """Return the rows of probe "posthoc": those of `rows` for z − τ T log π, and slice "all" metrics tau, temperature.
 
-    τ is chosen on the validation logits alone (`choose_tau`); the test labels only score the result. The row of tau
-    counts the validation samples it was chosen on. Arguments as in `rows`.
+    On the validation logits alone T is fitted (`calibration.fit_temperature`), then τ chosen for z / T (`choose_tau`),
+    so that the adjustment is the same for logits of any scale; the test labels only score the result. Metric tau_at_end
+    is 1 where τ is an end of `TAUS`, else 0. These rows count the validation samples. Arguments as in `rows`.
     """
-    tau, _ = choose_tau(validation_logits, validation_labels, class_counts)
-    adjusted = adjust_logits(logits, class_counts, tau)
+    held = as_logits(validation_logits, "validation logits")
+    temperature = fit_temperature(held, validation_labels)
+    tau, _ = choose_tau(held / temperature, validation_labels, class_counts)
+    adjusted = adjust_logits(as_logits(logits) / temperature, class_counts, tau)
     true = as_labels(labels, len(adjusted), adjusted.shape[1])
     result = _rows("posthoc", adjusted.argmax(1), true, class_counts, classes, dataset)
-    result.append(row("posthoc", dataset, "all", "tau", tau, len(as_array(validation_logits))))
+    for metric, value in (("tau", tau), ("tau_at_end", tau in (TAUS[0], TAUS[-1])), ("temperature", temperature)):
+        result.append(row("posthoc", dataset, "all", metric, value, len(held)))
     return result
 
 

@@ -24,7 +24,9 @@ from study.probes.rows import (
 
 BINS = 15
 TEMPERATURES = (0.01, 100.0)
-"""Range of T: on separable validation data the likelihood has no finite optimum, and T ends at the lower bound."""
+"""Range of T in units of the logits' spread, for losses whose logits are far larger or smaller than cross-entropy's.
+
+On separable validation data the likelihood has no finite optimum, and T ends at the lower bound."""
 
 
 def bin_index(confidence: ArrayLike, bins: int = BINS) -> IntArray:
@@ -94,11 +96,17 @@ def confidences(logits: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, BoolA
     return softmax(z, axis=1).max(1), z.argmax(1) == y
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Return the T in [0.01, 100] that minimises the NLL of z / T (Guo et al. 2017, section 4.2).
+def temperature_range(logits: ArrayLike) -> tuple[float, float]:
+    """Return the least and the largest T that is looked at for logits z (N, C): 0.01 and 100 · mean(max z − min z)."""
+    spread = mean(np.ptp(as_logits(logits), axis=1))
+    return spread * TEMPERATURES[0], spread * TEMPERATURES[1]
 
-    The NLL is convex in 1/T, so it has one minimum over log T, which a bounded search finds. Where no T does better
-    than 1 (constant logits, for example), T = 1.
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Return the T in `temperature_range` that minimises the NLL of z / T (Guo et al. 2017, section 4.2).
+
+    The NLL is convex in 1/T, so it has one minimum over log T, which a bounded search finds. Logits that are multiplied
+    by a number have a T that is multiplied by it. Where every T is as good (constant logits), T = 1.
 
     Args:
         logits: validation logits z (N, C), N at least 1.
@@ -111,14 +119,21 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     y = as_labels(labels, len(z), z.shape[1], "validation labels")
     if not len(z):
         raise InputError("validation logits: expected at least one sample to fit the temperature on, got none")
-    bounds = (math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
+    spread = mean(np.ptp(z, axis=1))
+    if spread == 0:
+        return 1.0
+    unit = z / spread
 
-    def loss(log_t: float) -> float:
-        return nll(z / math.exp(log_t), y)
+    def loss(t: float) -> float:
+        return nll(unit / t, y)
 
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
-    best = min((0.0, float(found.x), *bounds), key=loss)  # the first of equals
-    return math.exp(best)
+    found = minimize_scalar(
+        lambda log_t: loss(math.exp(log_t)),
+        bounds=(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1])),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    return spread * min((*TEMPERATURES, math.exp(found.x)), key=loss)  # the first of equals
 
 
 def rows(
@@ -130,7 +145,8 @@ def rows(
 ) -> list[Row]:
     """Return the rows of probe "calibration": slices raw and scaled, metrics ece, nll, brier and temperature.
 
-    Slice "scaled" divides the logits by the temperature fitted on validation; without validation samples it is n/a.
+    Slice "scaled" divides the logits by the temperature fitted on validation; without validation samples it is n/a. Its
+    metric temperature_at_end is 1 where the temperature is an end of `temperature_range`, else 0.
 
     Args:
         logits: test logits (N, C).
@@ -139,10 +155,11 @@ def rows(
         validation_labels: (M,).
         dataset: the name of the set in the table.
     """
-    temperature = NOT_AVAILABLE
+    temperature = at_end = NOT_AVAILABLE
     validation = as_logits(validation_logits, "validation logits")
     if len(validation):
         temperature = fit_temperature(validation, validation_labels)
+        at_end = float(temperature in temperature_range(validation))
     z = as_logits(logits)
     result = []
     for part, t in (("raw", 1.0), ("scaled", temperature)):
@@ -155,4 +172,5 @@ def rows(
             }
         result += [row("calibration", dataset, part, metric, value, len(z)) for metric, value in values.items()]
         result.append(row("calibration", dataset, part, "temperature", t, len(z)))
+    result.append(row("calibration", dataset, "scaled", "temperature_at_end", at_end, len(z)))
     return result

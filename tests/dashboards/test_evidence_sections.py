@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from dashboards.blocks import Gallery, Note, Table
+from dashboards.sections.accuracy import posthoc_section
 from dashboards.sections.corruption import corruption_section
 from dashboards.sections.definitions import definitions_section
 from dashboards.sections.examples import examples_section, within
 from dashboards.sections.foreign import foreign_section
-from dashboards.sections.rejection import rejection_section
+from dashboards.sections.rejection import calibration_section, rejection_section
 from dashboards.sections.robustness import robustness_section
 from dashboards.sections.settings import settings_section
 from dashboards.sections.training import other_section
@@ -169,6 +170,28 @@ def test_a_users_own_outside_sets_have_their_columns(view: View) -> None:
         "user FPR95 (%)",
     ]
     assert not any("user" in title for title in titles(rows))
+
+
+@pytest.mark.parametrize(
+    ("probe", "slice_", "metric", "section"),
+    [
+        ("posthoc", "all", "tau_at_end", posthoc_section),
+        ("calibration", "scaled", "temperature_at_end", calibration_section),
+    ],
+)
+def test_fitted_numbers_at_an_end_of_their_range_are_counted(view: View, probe, slice_, metric, section) -> None:
+    rows = view.run.evaluation
+    fitted = rows[(rows["probe"] == probe) & rows["metric"].isin(["tau", "temperature"])]
+    ends = fitted.assign(metric=metric, slice=slice_, value=0.0)
+    said = [texts(section(view).blocks)]  # a run from before this was told
+    shown = ends.index[(ends["arm"] == view.arm) & (ends["method"] == view.method)]
+    for count in (0, 2):
+        ends.loc[shown[:count], "value"] = 1.0
+        run = replace(view.run, evaluation=pd.concat([rows, ends], ignore_index=True))
+        said.append(texts(section(replace(view, run=run)).blocks))
+    assert "an end of its range" not in said[0] + said[1]
+    assert f"2 of {len(shown)} models: " in said[2]
+    assert "an end of its range, 0" in said[2]
 
 
 def test_the_reference_lines_of_dar_are_those_of_the_first_loss_that_has_them(view: View) -> None:

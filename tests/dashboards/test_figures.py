@@ -129,6 +129,9 @@ def test_posthoc_gain_is_paired_within_the_replicate() -> None:
     assert row["gain"] == pytest.approx(0.06)
     assert row["gain_sd"] == pytest.approx(0.08 / math.sqrt(2))
     assert row["tau"] == 0.75
+    assert math.isnan(row["temperature"])
+    rows += [("ce", replicate, "posthoc", "test", "all", "temperature", 2.0 + replicate) for replicate in (0, 1)]
+    assert accuracy.posthoc_data(evaluation(rows)).iloc[0]["temperature"] == 2.5
     figure = accuracy.posthoc_figure(accuracy.posthoc_data(evaluation(rows)), ["ce"])
     assert [trace.x[0] for trace in figure.data[:2]] == pytest.approx([60, 66])
     assert figure.data[0].marker.symbol.endswith("-open")

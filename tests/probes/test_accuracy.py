@@ -119,9 +119,56 @@ def test_posthoc_rows_choose_on_validation_only():
     test, test_labels = np.array([[0.5, 0.0], [1.0, 0.0]]), [1, 0]
     table = posthoc_rows(test, test_labels, validation, validation_labels, [90, 10], ["head", "tail"])
     assert {r["probe"] for r in table} == {"posthoc"}
-    assert values(table, "posthoc", "all", "tau") == (0.5, 3)
+    # The NLL's slope by 1/T, σ(1/T) − 6 σ(−3/T), is 0 at T = 1.44: the tail sample is right from τ T log 9 = 1 on,
+    # τ = 0.316.
+    temperature, n = values(table, "posthoc", "all", "temperature")
+    assert 1 / (1 + math.exp(-1 / temperature)) == pytest.approx(6 / (1 + math.exp(3 / temperature)), rel=1e-6)
+    assert n == 3
+    assert values(table, "posthoc", "all", "tau") == (0.4, 3)
+    assert values(table, "posthoc", "all", "tau_at_end") == (0.0, 3)
     assert values(table, "posthoc", "class:tail", "accuracy") == (1.0, 1)
-    assert values(table, "posthoc", "class:head", "accuracy") == (0.0, 1)  # τ log 9 = 1.1 turns it over
+    assert values(table, "posthoc", "class:head", "accuracy") == (0.0, 1)  # τ T log 9 = 1.27 turns it over
+
+
+def long_tailed(n, seed):
+    """Logits and labels of four classes of which the model has learnt the first too well."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    return 2 * np.eye(4)[labels] + rng.normal(size=(n, 4)) + np.log(LONG_TAIL), labels
+
+
+LONG_TAIL = [1000, 300, 90, 27]
+
+
+@pytest.mark.parametrize("factor", [2.0**-10, 0.001, 1000.0, 2.0**10])
+def test_the_scale_of_the_logits_changes_nothing(factor):
+    (z, y), (held, held_labels) = long_tailed(600, 0), long_tailed(400, 1)
+    names = list("abcd")
+    table = posthoc_rows(z, y, held, held_labels, LONG_TAIL, names)
+    other = posthoc_rows(factor * z, y, factor * held, held_labels, LONG_TAIL, names)
+    plain = values(rows(z, y, LONG_TAIL, names), "accuracy", "all", "balanced_accuracy")[0]
+    assert values(table, "posthoc", "all", "balanced_accuracy")[0] > plain + 0.1
+    assert 0 < values(table, "posthoc", "all", "tau")[0] < 2
+    temperature = values(table, "posthoc", "all", "temperature")[0]
+    assert values(other, "posthoc", "all", "temperature")[0] == pytest.approx(factor * temperature, rel=1e-6)
+    assert [r for r in other if r["metric"] != "temperature"] == [r for r in table if r["metric"] != "temperature"]
+    # z − τ T log π, as it is written, predicts the same.
+    tau = values(table, "posthoc", "all", "tau")[0]
+    written = factor * z - tau * factor * temperature * np.log(np.array(LONG_TAIL) / sum(LONG_TAIL))
+    assert values(other, "posthoc", "all", "accuracy")[0] == (written.argmax(1) == y).mean()
+
+
+def test_posthoc_of_validation_images_that_tell_nothing():
+    z, y = long_tailed(50, 0)
+    for held, held_labels in (
+        (5 * np.eye(4)[[0, 0, 0]], [0, 0, 0]),
+        (np.eye(4), [0, 1, 2, 3]),
+        (np.ones((4, 4)), [0, 0, 0, 0]),
+    ):
+        table = posthoc_rows(z, y, held, held_labels, LONG_TAIL, list("abcd"))
+        assert values(table, "posthoc", "all", "tau")[0] == 0.0
+        assert values(table, "posthoc", "all", "tau_at_end")[0] == 1.0
+        assert values(table, "posthoc", "all", "accuracy")[0] == (z.argmax(1) == y).mean()
 
 
 def test_shifted_rows():

@@ -6,7 +6,17 @@ import torch
 from sklearn.metrics import log_loss
 
 from study.errors import InputError
-from study.probes.calibration import bin_index, brier, confidences, ece, fit_temperature, nll, reliability_bins, rows
+from study.probes.calibration import (
+    bin_index,
+    brier,
+    confidences,
+    ece,
+    fit_temperature,
+    nll,
+    reliability_bins,
+    rows,
+    temperature_range,
+)
 
 LOGITS = [[2.0, 1.5, 0.0, -1.0], [0.2, 0.5, 0.1, 0.4], [5.0, -1.0, 0.0, 1.0], [-0.5, 0.3, 1.2, 1.1]]
 TARGETS = [0, 0, 0, 3]
@@ -69,11 +79,28 @@ def test_temperature_is_found():
 def test_separable_validation_stays_in_the_range():
     z = np.eye(3)[np.arange(30) % 3]
     sharp = fit_temperature(z, np.arange(30) % 3)
-    assert 0.01 <= sharp < 0.05  # below 1/37 the NLL is zero in float64: there is nothing left to choose by
+    assert sharp == 0.01
     assert nll(z / sharp, np.arange(30) % 3) < 1e-12
-    assert fit_temperature(z, (np.arange(30) + 1) % 3) == pytest.approx(100, rel=1e-3)  # always wrong: flat is best
-    assert fit_temperature(1e6 * z, np.arange(30) % 3) == 1.0  # no temperature can do better than 1
+    assert fit_temperature(z, (np.arange(30) + 1) % 3) == 100.0  # always wrong: flat is best
+    assert fit_temperature(1e6 * z, np.arange(30) % 3) == 1e4
     assert fit_temperature(np.zeros((6, 3)), np.arange(6) % 3) == 1.0
+    assert fit_temperature(5 * z[::3], np.zeros(10, dtype=int)) == 0.05  # one class, always right
+
+
+@pytest.mark.parametrize("factor", [2.0**-10, 0.001, 1000.0, 2.0**10])
+def test_temperature_goes_with_the_scale_of_the_logits(factor):
+    z, y = overconfident()
+    found = fit_temperature(factor * z, y)
+    assert found == pytest.approx(factor * fit_temperature(z, y), rel=1e-6)
+    assert ece(*confidences(factor * z / found, y)) == pytest.approx(ece(*confidences(z / fit_temperature(z, y), y)))
+
+
+def test_a_temperature_at_an_end_of_its_range_is_told():
+    z = np.eye(3)[np.arange(30) % 3]
+    for labels in (np.arange(30) % 3, (np.arange(30) + 1) % 3):  # always right, always wrong
+        table = {(r["slice"], r["metric"]): r["value"] for r in rows(z, labels, z, labels)}
+        assert table["scaled", "temperature_at_end"] == 1.0
+    assert temperature_range(np.array([[0.0, 1.0], [5.0, 2.0]])) == (0.02, 200.0)
 
 
 def test_rows():
@@ -88,20 +115,21 @@ def test_rows():
     assert table["scaled", "brier"]["value"] == brier(z / temperature, y)
     assert table["scaled", "nll"]["value"] < table["raw", "nll"]["value"]
     assert table["scaled", "ece"]["value"] < table["raw", "ece"]["value"]
-    assert len(table) == 8
+    assert table["scaled", "temperature_at_end"]["value"] == 0.0
+    assert len(table) == 9
 
 
 def test_without_validation_scaled_is_not_available():
     table = rows(*overconfident(20), np.zeros((0, 4)), [])
     scaled = [r["value"] for r in table if r["slice"] == "scaled"]
-    assert len(scaled) == 4
+    assert len(scaled) == 5
     assert np.isnan(scaled).all()
     assert not any(math.isnan(r["value"]) for r in table if r["slice"] == "raw")
 
 
 def test_empty_test_set_is_not_available():
     table = rows(np.zeros((0, 4)), [], *overconfident(20))
-    assert all(math.isnan(r["value"]) for r in table if r["metric"] != "temperature")
+    assert all(math.isnan(r["value"]) for r in table if not r["metric"].startswith("temperature"))
     assert {r["n"] for r in table} == {0}
 
 

@@ -147,12 +147,16 @@ def two_at_once(folder: Path) -> str:
     path = folder / "run"
     process = Process(folder / "log", *SMALL, "--output", path)
     process.wait_for(path, "search", 1)
-    for arguments in (
-        ("-m", "study.tune", "--resume", path),
-        ("-m", "study.evaluate", path),
-        ("-m", "study.report", path),
-    ):
-        run(*arguments).ended(2).says("another process works on this run")
+    process.signal(signal.SIGSTOP)  # it may not come to its end before the others have begun
+    try:
+        for arguments in (
+            ("-m", "study.tune", "--resume", path),
+            ("-m", "study.evaluate", path),
+            ("-m", "study.report", path),
+        ):
+            run(*arguments).ended(2).says("another process works on this run")
+    finally:
+        process.signal(signal.SIGCONT)
     process.end().ended(0)
     whole(path)
     return "tune, evaluate and report are refused with exit code 2 and the number of the first process, which finished"

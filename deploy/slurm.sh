@@ -64,7 +64,8 @@ done
 
 # The signal that comes two minutes before the end goes to the study: it stops cleanly and says how to go on.
 case " $* " in
-    *" --gpus-per-trial"* | *" --workers-per-trial"*) ;;
+    *" --gpus-per-"*) ;;
+    *" --workers-per-trial"*) set -- --gpus-per-worker 1 "$@" ;;
     *) set -- --gpus-per-trial "$GPUS_PER_TRIAL" "$@" ;;
 esac
 "$BIN/python" -m study.tune --address "$HEAD_IP:$PORT" "$@" &

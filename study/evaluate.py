@@ -158,6 +158,7 @@ def evaluate(values: argparse.Namespace) -> int:
         preflight.tell_code(config)
         source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
+        preflight.tell_published(source)
         context = stages.Context(config, resources, run, source, record.describe(study, config, source))
         context.data_dir = values.data_dir
         line = tune.command("study.evaluate")

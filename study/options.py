@@ -327,6 +327,7 @@ def study_config(given: Mapping[str, Any]) -> StudyConfig:
         raise InputError(f"--replicates: expected a number ≥ 1, got {values['replicates']}")
     values["attack_replicates"] = min(values["attack_replicates"], values["replicates"])
     values["rescored"] = min(values["rescored"], values["trials"] // values["replicates"]) or 1
+    values["eps"] = tuple(dict.fromkeys(values["eps"]))
     for method in values["methods"]:
         if method not in task.methods:
             raise unknown(f"method of task {task.name}", method, task.methods)

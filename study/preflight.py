@@ -100,12 +100,16 @@ def study_source(config: StudyConfig, data_dir: Path | None) -> "Source":
     from study.data.registry import load_source, resolved
 
     source = load_source(config.dataset, data_dir, config.image_size)
-    told = unlike_published(source)
-    if told:
-        print(told)
     if config.resplit:
         source = source.joined()
     return with_companions(source, config.ood_sets, resolved(data_dir))
+
+
+def tell_published(source: "Source") -> None:
+    """Say if a named data set is not as it was published."""
+    told = unlike_published(source)
+    if told:
+        print(told)
 
 
 def unlike_published(source: "Source") -> str:
@@ -201,9 +205,10 @@ def _without_near(config: StudyConfig, num_classes: int) -> str:
     named = [name for name in groups(config.dataset)["near"] if name in CATALOGUE]
     ways = [f"--held-out 1 to {num_classes - 2}"] if num_classes > 2 else []
     ways += [f"first: python -m study.data --fetch {named[0]} (with this --data-dir)"] if named else []
+    ways.append("--ood-sets near:npz:PATH")
     return (
         f"task {config.task}: no class of {config.dataset} is held out, and no near outside set of it is here: "
-        f"there is nothing to decide by\nallowed: {'; '.join(ways) or 'other data'}"
+        f"there is nothing to decide by\nallowed: {'; '.join(ways)}"
     )
 
 

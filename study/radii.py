@@ -1,7 +1,6 @@
 """Radii of attacks, as they are typed and as they are named: in cells, tables and pages a radius is its six digits."""
 
 import argparse
-from fractions import Fraction
 
 LEVELS = 510
 """Half steps of an 8-bit pixel: radii on natural images are whole numbers of them."""
@@ -22,8 +21,8 @@ def radius(text: str) -> float:
     """
     try:
         if "/" in text:
-            above, below = map(Fraction, text.split("/"))
-            value = float(above / below)
+            above, below = map(float, text.split("/"))
+            value = above / below
         else:
             value = float(text)
     except (ValueError, ZeroDivisionError, OverflowError) as error:

@@ -153,6 +153,7 @@ class SearchFeed:
     def _take_over(self, search: _Search) -> None:
         """Bring Optuna's record and the cells together after an interruption."""
         latest: dict[int, FrozenTrial] = {}
+        space = set(distributions(search.loss))
         for trial in search.optuna_study.get_trials(deepcopy=False):
             slot = trial.user_attrs.get("slot")
             if slot is not None and not trial.user_attrs.get("interrupted"):
@@ -161,17 +162,17 @@ class SearchFeed:
                 search.fail(trial.number, interrupted=True)
         for slot in range(self.config.trials_per_search):
             cell, trial = self.run.read_cell(search.key(slot)), latest.get(slot)
-            _refuse_other_space(search.loss, cell, trial)
             if cell is not None:
-                if trial is None:
+                if trial is None and set(point_of(cell)) == space:
                     search.optuna_study.add_trial(_trial_from_cell(search.loss, slot, cell))
-                elif trial.state == TrialState.RUNNING:
+                elif trial is not None and trial.state == TrialState.RUNNING:
                     search.tell(trial.number, cell)
                 search.finished.add(slot)
             elif trial is not None:
                 if trial.state == TrialState.RUNNING:
                     search.fail(trial.number, interrupted=True)
-                search.again[slot] = (trial.user_attrs["source"], dict(trial.params))
+                if set(trial.params) == space:
+                    search.again[slot] = (trial.user_attrs["source"], dict(trial.params))
         search.handed = len(search.finished)
 
     def finished(self) -> bool:
@@ -258,19 +259,29 @@ class SearchFeed:
         return "tpe", dict(trial.params), trial.number
 
 
-def _refuse_other_space(loss: str, cell: Mapping[str, Any] | None, trial: FrozenTrial | None) -> None:
-    """Refuse to go on with a search of other parameters than the loss has now.
+def refuse_other_space(config: StudyConfig, run: RunDirectory, trials: int) -> None:
+    """Refuse to go on with a search that was begun with other parameters than its loss has now.
+
+    Args:
+        config: the study.
+        run: where its cells are.
+        trials: of a search; one that has them all is not gone on with.
 
     Raises:
         InputError: it was begun with another version of this project, or of a user's own loss.
     """
-    space = distributions(loss)
-    tried = set(trial.params) if trial is not None else set(point_of(cell)) if cell is not None else set(space)
-    if tried != set(space):
-        raise InputError(
-            f"the search of {loss} was begun with {', '.join(sorted(tried))}\nnow it has {', '.join(sorted(space))}\n"
-            "finish the run with the version that began it (sessions in study.json has the commit), or start another"
-        )
+    for replicate in range(config.replicates):
+        for method, loss in config.pairs:
+            done = searched(config, run, method, loss, replicate)
+            space = set(distributions(loss))
+            other = [cell for cell in done.values() if set(point_of(cell)) != space]
+            if other and len(done) < trials:
+                raise InputError(
+                    f"the search of {loss} was begun with {', '.join(sorted(point_of(other[0])))}\n"
+                    f"now it has {', '.join(sorted(space))}\n"
+                    "finish the run with the version that began it (sessions in study.json has the commit; a loss of "
+                    "your own is yours to restore), or start another"
+                )
 
 
 def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:

@@ -131,7 +131,7 @@ def _one_of_all(request: Request, config: "StudyConfig", path: Path) -> int:
 
 def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -> int:
     """Finish a run that is locked for this process."""
-    from study import preflight, record
+    from study import preflight, record, search
     from study.run import STAGES
 
     config = preflight.resumed_config(study, request)
@@ -139,6 +139,7 @@ def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -
     directory.tell_damage()
     source = _checked(config, request)
     preflight.same_data(study, source)
+    search.refuse_other_space(config, directory, (study["budget"]["trials"] or config.trials) // config.replicates)
     if request.dry_run:
         preflight.dry_run(config, request.resources, source, directory)
         return COMPLETE
@@ -165,8 +166,9 @@ def _train(
     from study.environment import prepare
 
     prepare(request.resources.verbose)
-    from study import stages
+    from study import preflight, stages
 
+    preflight.tell_published(source)
     context = stages.Context(
         config, request.resources, directory, source, study, whole=request.whole, data_dir=request.data_dir
     )

@@ -75,9 +75,9 @@ def test_the_slurm_script_starts_ray_on_every_node_and_hands_its_arguments_on(tm
     (study,) = [line for line in lines if line.startswith("python ")]
     assert study.endswith("--address 10.0.0.1:20007 --gpus-per-trial 0.25 --task imbalanced --output /shared/a run")
     assert not list(tmp_path.glob(".hem-study-token*")), "the token stays behind"
-    called.write_text("")
-    wide = ["--task", "imbalanced", "--workers-per-trial", "4", "--gpus-per-worker", "1"]
-    line = ["/bin/bash", str(DEPLOY / "slurm.sh"), *wide]
-    subprocess.run(line, env=environment, capture_output=True, timeout=60, check=False)
-    (study,) = [line for line in called.read_text().splitlines() if line.startswith("python ")]
-    assert study.endswith("--address 10.0.0.1:20007 --task imbalanced --workers-per-trial 4 --gpus-per-worker 1")
+    for wide, more in ((["--workers-per-trial", "4"], "--gpus-per-worker 1 "), (["--gpus-per-trial", "1"], "")):
+        called.write_text("")
+        line = ["/bin/bash", str(DEPLOY / "slurm.sh"), *wide]
+        subprocess.run(line, env=environment, capture_output=True, timeout=60, check=False)
+        (study,) = [line for line in called.read_text().splitlines() if line.startswith("python ")]
+        assert study.endswith(f"--address 10.0.0.1:20007 {more}{' '.join(wide)}")

@@ -73,7 +73,7 @@ def _check(name: str, source: Source, data_dir: Path) -> None:
     if name in UNAVAILABLE:
         raise InputError(f"--ood-sets: {name} cannot be had by name: {UNAVAILABLE[name]}")
     if name not in usable:
-        raise unknown("outside set", name, [*usable, "npz:PATH"])
+        raise unknown("outside set", name, [*usable, "npz:PATH", "near:npz:PATH", "far:npz:PATH"])
     if name == source.name:
         raise InputError(f"--ood-sets: {name} is what is learnt; expected other data")
     if not has_files(name, data_dir):

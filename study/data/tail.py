@@ -6,7 +6,8 @@ by a generator of (split seed, class), and the parts are consecutive pieces of t
   * the validation set does not depend on the ratio or the class order;
   * a class's training images under a larger ratio are some of those under a smaller one.
 Where images come in groups (`Source.groups`), groups are shuffled and not single images, and a part that is held out
-ends where a group does, as near to its size as that can be: no group has images in two parts.
+ends where a group does, as near to its size as that can be: no group has images in two parts, and a balanced part is
+balanced but for that.
 An official test set is used whole, in its own order, and never looked at: its labels decide nothing about the rest.
 Its order may be by class, so whoever uses only some test images has to draw them.
 """

@@ -97,8 +97,8 @@ def confidences(logits: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, BoolA
 
 
 def temperature_range(logits: ArrayLike) -> tuple[float, float]:
-    """Return the least and the largest T that is looked at for logits z (N, C): 0.01 and 100 · mean(max z − min z)."""
-    spread = mean(np.ptp(as_logits(logits), axis=1))
+    """Return the least and the largest T looked at for logits z (N, C): 0.01 and 100 · median(max z − min z)."""
+    spread = float(np.median(np.ptp(as_logits(logits), axis=1)))
     return spread * TEMPERATURES[0], spread * TEMPERATURES[1]
 
 
@@ -119,7 +119,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     y = as_labels(labels, len(z), z.shape[1], "validation labels")
     if not len(z):
         raise InputError("validation logits: expected at least one sample to fit the temperature on, got none")
-    spread = mean(np.ptp(z, axis=1))
+    spread = float(np.median(np.ptp(z, axis=1)))
     if spread == 0:
         return 1.0
     unit = z / spread

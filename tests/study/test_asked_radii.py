@@ -31,7 +31,7 @@ def test_a_radius_is_what_its_name_says(text, value):
     assert radius(named(value)) == value
 
 
-@pytest.mark.parametrize("text", ["8/0", "x", "", "8/255/2", "1e999/1"])
+@pytest.mark.parametrize("text", ["8/0", "x", "", "8/255/2"])
 def test_what_is_no_radius_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number or a fraction"):
         radius(text)

@@ -45,6 +45,7 @@ def refused(capsys, *argv):
         ([*TASK, "--attack-points", "some"], ["--attack-points", "'some'"]),
         ([*TASK, "--eps", "8"], ["--eps", "[0, 1]", "got 8"]),
         ([*TASK, "--eps", "8/0"], ["--eps", "as 0.1 or 8/255", "got '8/0'"]),
+        ([*TASK, "--eps", "1e300000000/255"], ["--eps", "[0, 1]", "got inf"]),
         ([*TASK, "--eps", "nan"], ["--eps", "[0, 1]", "got nan"]),
         ([*TASK, "--methods", "drw"], ["--methods", "decided by method plain"]),
         ([*TASK, "--eps", "0.031", "0.0310000001"], ["--eps", "six digits", "Linf 0.031 twice"]),
@@ -206,3 +207,7 @@ def test_the_command_to_go_on_with_asks_for_what_the_run_had():
 
 def test_the_method_that_decides_comes_first():
     assert parse([*TASK, "--methods", "drw", "plain"]).config.methods == ("plain", "drw")
+
+
+def test_a_radius_twice_is_one():
+    assert parse([*TASK, "--eps", "0.1", "0.05", "0.1"]).config.eps == (0.1, 0.05)

@@ -15,7 +15,7 @@ from study.data.embedded import digits
 from study.errors import InputError
 from study.options import study_config
 from study.run import Key, RunDirectory
-from study.search import SearchFeed, point_of, starting_counts, study_name, training_of
+from study.search import SearchFeed, point_of, refuse_other_space, starting_counts, study_name, training_of
 from study.spaces import near_edge, opening
 from study.trial import _begin, splits
 
@@ -296,16 +296,20 @@ def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
     assert all(0.1 <= q <= 1.0 for q in tried)
 
 
-def test_a_search_of_other_parameters_is_refused(tmp_path):
-    """As of a run of an older version: nothing that it has could be gone on with, or come back from its cells."""
+def test_a_search_of_other_parameters_is_not_gone_on_with(tmp_path):
+    """As of a run of an older version: what it has done stays, and nothing of it goes into a search of now."""
     run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"))
-    first = SearchFeed(study, run, RECIPE, COUNTS)
-    drive(first, run, stop_after=5)
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run, stop_after=5)
+    refuse_other_space(study, run, 10)
     key = Key("search", "plain", "hem", "", 0, 0)
     cell = run.read_cell(key)
     cell["training"]["loss_parameters"] = {"mu": 0.2}
     run.write_cell(key, {name: value for name, value in cell.items() if name != "key"})
     said = r"the search of hem was begun with .*, loss\.mu, .*\nnow it has .*loss\.M, .*\nfinish the run with"
-    run.storage.unlink()  # the cell alone
     with pytest.raises(InputError, match=said):
-        SearchFeed(study, run, RECIPE, COUNTS)
+        refuse_other_space(study, run, 10)
+    refuse_other_space(study, run, 1)  # it has all that it was to have
+    run.storage.unlink()
+    [hem] = [one for one in SearchFeed(study, run, RECIPE, COUNTS).searches if (one.loss, one.replicate) == ("hem", 0)]
+    assert 0 in hem.finished
+    assert all("loss.M" in trial.params for trial in hem.optuna_study.get_trials())

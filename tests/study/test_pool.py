@@ -272,13 +272,14 @@ def test_a_process_that_dies_while_it_is_idle_costs_no_work_a_try(cluster, proce
 
 def test_a_job_that_raises_or_whose_process_dies_is_a_failed_cell_that_can_be_tabled(cluster, tmp_path):
     from study import tables
+    from study.cost import cost_key
     from study.pool import run_pool
     from study.progress import StageProgress
     from study.shape import cell_shape, mismatch
     from study.work import Job, JobFeed
 
     run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2)
-    keys = [Key(stage, "plain", "ce", "", 0, 0) for stage in ("cost", "evaluate", "attack")]
+    keys = [cost_key(study), *(Key(stage, "plain", "ce", "", 0, 0) for stage in ("evaluate", "attack"))]
     jobs = [
         Job(key, work, after=tuple(keys[:n]))
         for n, (key, work) in enumerate(zip(keys, (dies, raises, note), strict=True))

@@ -246,6 +246,11 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
             "weights change late in a training, and every experience is a training of its own\n"
             "allowed: a loss without weight_schedule"
         )
+    if (data.experiences or get_task(config.task).dense) and spec.sampler != "shuffle":
+        raise InputError(
+            f"loss {name}: declares sampler {spec.sampler!r}, which task {config.task} cannot follow: "
+            "images are drawn from a memory, or have many labels each\nallowed: a loss without sampler"
+        )
     network = start_network(config, data, name, seed=0)
     images = pixels(data.train.images[:8])
     target = torch.tensor(data.train.labels[:8], dtype=torch.long)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hem import LDAMLoss
 from search_spaces.losses import LOSS_SPACES
@@ -10,6 +11,7 @@ from search_spaces.presets import CORE
 from study import record
 from study.config import StudyConfig
 from study.data.embedded import digits
+from study.data.registry import load_source
 from study.data.types import IGNORED, Images, Source
 from study.errors import InputError
 from study.methods import METHODS
@@ -73,6 +75,25 @@ class Deferred(LDAMLoss):
 
     head = "cosine"
     weight_schedule = "drw"
+
+
+class Resampled(torch.nn.CrossEntropyLoss):
+    """Somebody's own loss that asks for batches in which every class is equally likely."""
+
+    sampler = "balanced"
+
+    def __init__(self, class_counts, ignore_index=-100):
+        super().__init__(ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("task", ["continual", "segmentation"])
+def test_an_own_loss_with_a_sampler_is_refused_where_there_is_none(task):
+    loss = f"{__name__}:Resampled"
+    config = study_config({"task": task, "preset": "smoke", "losses": ["ce", loss]})
+    with pytest.raises(InputError, match=f"declares sampler 'balanced', which task {task} cannot follow"):
+        check_loss(config, load_source(config.dataset, None), config.methods[0], loss)
+    config = study_config({"task": "imbalanced", "preset": "smoke", "losses": ["ce", loss]})
+    check_loss(config, digits(), "plain", loss)
 
 
 def test_an_own_loss_with_a_schedule_of_weights_is_refused_where_every_experience_is_a_training_of_its_own():

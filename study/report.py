@@ -95,12 +95,17 @@ def _points(value: float) -> str:
     return "n/a" if value != value else f"{100 * value:.1f}"
 
 
+def _signed(share: float) -> str:
+    """Return a share in points with its sign; what rounds to nothing is +0.0."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
+
+
 def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] != row["difference"]:
         return "—" if row["loss"] == "ce" else "n/a"
     if row["difference_low"] != row["difference_low"]:
-        return f"{100 * row['difference']:+.1f}"
-    return f"{100 * row['difference']:+.1f} [{100 * row['difference_low']:+.1f}, {100 * row['difference_high']:+.1f}]"
+        return f"{_signed(row['difference'])}"
+    return f"{_signed(row['difference'])} [{_signed(row['difference_low'])}, {_signed(row['difference_high'])}]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,9 +245,9 @@ def _print_claims(content: dict[str, Any]) -> None:
         table.add_column(title, justify="right" if title.startswith("difference") else "left")
     for claim in content["claims"]:
         values = [claim[name] for name in ("difference", "low", "high")]
-        text = "n/a" if values[0] is None else f"{100 * values[0]:+.1f}"
+        text = "n/a" if values[0] is None else f"{_signed(values[0])}"
         if None not in values:
-            text += f" [{100 * values[1]:+.1f}, {100 * values[2]:+.1f}]"
+            text += f" [{_signed(values[1])}, {_signed(values[2])}]"
         table.add_row(claim["claim"], text, claim["verdict"])
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print()

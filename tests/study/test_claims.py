@@ -9,6 +9,7 @@ from scipy import stats
 from study.compare import confirmatory, decide_family
 from study.comparison.claims import CLAIMS
 from study.comparison.wording import amount, names, p_value
+from study.report import _signed
 from tests.study.evaluations import CLEAN, NOISE, PLANTED, PRIMARY, claim, judged, row, rows, study
 
 # Lead variant.
@@ -194,3 +195,7 @@ def test_numbers_as_a_reader_meets_them(value, metric, options, text):
 def test_p_values_and_lists_as_a_reader_meets_them():
     assert [p_value(p) for p in (0.412, 0.0412, 1e-5, math.nan)] == ["p = 0.41", "p = 0.041", "p < 0.001", "no p-value"]
     assert [names(list(losses)) for losses in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_what_rounds_to_nothing_has_no_minus():
+    assert [_signed(share) for share in (-0.0004, 0.0, 0.0126, -0.0126)] == ["+0.0", "+0.0", "+1.3", "-1.3"]

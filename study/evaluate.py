@@ -159,8 +159,8 @@ def evaluate(values: argparse.Namespace) -> int:
         source = preflight.study_source(config, values.data_dir)
         preflight.same_data(study, source)
         preflight.tell_published(source)
-        context = stages.Context(config, resources, run, source, record.describe(study, config, source))
-        context.data_dir = values.data_dir
+        study = record.describe(study, config, source)
+        context = stages.Context(config, resources, run, source, study, data_dir=values.data_dir)
         line = tune.command("study.evaluate")
         return tune.on_ray(context, stages.evaluate_only, line=line, again=("evaluate", "block", "attack"))
 

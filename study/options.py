@@ -81,7 +81,12 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--weights", metavar="PATH", help="weights that every training begins with (default: new ones)")
     what.add_argument("--freeze-body", action="store_true", default=None, help="with --weights: train the head alone")
     what.add_argument("--losses", metavar="LOSS", nargs="+", help=f"registry names or package.module:Name ({preset})")
-    what.add_argument("--methods", metavar="METHOD", nargs="+", help="of the task (default: its primary one)")
+    what.add_argument(
+        "--methods",
+        metavar="METHOD",
+        nargs="+",
+        help="of the task, the one that decides among them (default: that one)",
+    )
     what.add_argument(
         "--imbalance-ratio", metavar="ρ", type=float, help="n_max / n_min of the tail (default: the data's)"
     )

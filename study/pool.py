@@ -30,7 +30,8 @@ from study.work import Job, do_job
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 5.0
+"""Least time between two reports of one training: it stands still until the driver has taken one."""
 IDLE_DEATHS_ALLOWED = 8
 """So often work may be given to a process that is not there any more: as idle ones of a lost node are not."""
 

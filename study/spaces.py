@@ -67,8 +67,9 @@ def opening(
     """Return the points that open a search, each with its source: first "literature", then the "shared" ones.
 
     The shared half is a scrambled Sobol sequence over `SHARED`, the same for every loss of a (seed, method, replicate).
-    A loss's own parameters come from its `first_points` on the first two of them (a user's loss has none), then from a
-    sequence of their own.
+    A loss's own parameters come from its `first_points` on the first two of them (a user's loss has none), then from
+    the dimensions of the sequence that follow `SHARED`'s. (A sequence of their own would begin with the dimension of
+    the learning rate again: scrambling leaves the two in step, and half of their plane would never be tried.)
 
     Args:
         loss: registry name.
@@ -84,7 +85,9 @@ def opening(
     literature = {**{k: recipe[k] for k in SHARED}, **_named(space.literature(num_classes), space)}
     count = trials // 2
     shared = _sobol(SHARED, count, derive(seed, "shared", method, replicate))
-    own = _sobol(space.distributions, count, derive(seed, "own", method, replicate))
+    named = {own_name(name): value for name, value in space.distributions.items()}
+    after = _sobol({**SHARED, **named}, count, derive(seed, "own", method, replicate))
+    own = [split_point(point)[1] for point in after]
     first = [dict(point) for point in space.first_points(num_samples)]
     own = [first[i] if i < len(first) else own[i] for i in range(count)]
     points = [{**a, **_named(b, space)} for a, b in zip(shared, own, strict=True)]

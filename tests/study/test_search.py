@@ -296,6 +296,21 @@ def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
     assert all(0.1 <= q <= 1.0 for q in tried)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("loss", "own"), [("hem", "M"), ("ce", "label_smoothing"), ("ce_balanced", "N")])
+def test_a_losss_own_parameters_do_not_go_in_step_with_the_learning_rate(loss, own, seed):
+    """Of 30 points evenly spread over the plane of both, each quarter holds six at least."""
+    where = {"method": "plain", "replicate": 0, "num_classes": 10, "num_samples": 1000}
+    points = [point for _, point in opening(loss, RECIPE, seed=seed, trials=64, **where)][3:]
+    middle = {"learning_rate": 0.03, "loss.M": 2e3, "loss.label_smoothing": 0.15, "loss.N": 1e3}
+    quarters = [
+        (point["learning_rate"] > middle["learning_rate"], point[f"loss.{own}"] > middle[f"loss.{own}"])
+        for point in points
+    ]
+    assert len(quarters) == 30
+    assert min(quarters.count((a, b)) for a in (False, True) for b in (False, True)) >= 6
+
+
 def test_a_search_of_other_parameters_is_not_gone_on_with(tmp_path):
     """As of a run of an older version: what it has done stays, and nothing of it goes into a search of now."""
     run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"))

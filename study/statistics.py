@@ -14,10 +14,9 @@ not varying when their standard deviation is below 1e-6 of their size, which is 
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +24,6 @@ from scipy import special
 
 MIN_REPLICATES = 3
 """Fewer values than this give no interval and no p-value."""
-
-MIN_IMAGES = 30
-"""Fewer images than this give no bootstrap interval."""
 
 _ROUNDING = 1e-6
 
@@ -228,44 +224,6 @@ def smallest_margin(sd: float, n: int, *, ratio: float = 0.0, alpha: float = 0.0
     if not 0 < alpha < 0.5:
         raise ValueError(f"expected 0 < alpha < 0.5, got {alpha=}")
     return _t_quantile(1 - alpha, n - 1) * _standard_error(sd, n, ratio, 0.0)
-
-
-def bootstrap_images(
-    images: NDArray[Any],
-    statistic: Callable[[NDArray[Any]], float] = lambda rows: float(np.mean(rows)),
-    *,
-    generator: np.random.Generator,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval over the images of ONE model's figure (Efron 1979).
-
-    Says how far the figure hangs on which images are in the test set; nothing about other searches, splits or seeds.
-    For many images only: at 3 to 5 values a 95 % percentile interval covers 79 to 86 %, so replicates are never
-    resampled, and fewer than 30 images give (nan, nan). Resamples whose statistic is nan are left out.
-
-    Args:
-        images: shape (n, ...), one row an image: right or wrong, or a whole confusion matrix.
-        statistic: from resampled rows (n, ...) to the figure; the mean over all entries unless given.
-        generator: source of the resamples.
-        resamples: how many, ≥ 100.
-        confidence: coverage in (0, 1).
-
-    Raises:
-        ValueError: resamples or confidence out of range.
-    """
-    _check_confidence(confidence)
-    if resamples < 100:
-        raise ValueError(f"expected at least 100 resamples, got {resamples=}")
-    n = len(images)
-    if n < MIN_IMAGES:
-        return nan, nan
-    figures = np.array([statistic(images[generator.integers(0, n, n)]) for _ in range(resamples)])
-    figures = figures[~np.isnan(figures)]
-    if figures.size == 0:
-        return nan, nan
-    low, high = np.quantile(figures, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ The claims are those of the abstract of Spratling and Schuett, "A margin-based r
 """
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Literal
 
 from study.comparison.primary import ALPHA, Confirmatory, Primary, conditional, incomplete
@@ -81,7 +81,7 @@ def decide_claims(run: Primary, member: Confirmatory) -> list[dict[str, Any]]:
 def _row(claim: Claim, run: Primary, member: Confirmatory) -> dict[str, Any]:
     loss, versus = (run.lead if name == HEM else name for name in (claim.loss, claim.versus))
     test = run.cell.paired(loss, versus, run.ratio)
-    p = member.p if claim.confirmatory else test.p
+    p = (member.p if member.verdict else nan) if claim.confirmatory else test.p
     verdict, reason = _absent(run, loss, versus, test)
     if not verdict:
         verdict, reason = _of_family(claim, member) if claim.confirmatory else _exploratory(claim, run, test)

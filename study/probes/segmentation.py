@@ -10,6 +10,8 @@ from study.errors import InputError
 from study.probes.rows import NOT_AVAILABLE, ArrayLike, FloatArray, IntArray, Row, as_array, row
 
 REPETITIONS = 1000
+MIN_IMAGES = 30
+"""Fewer images than this give no bootstrap interval."""
 
 
 def confusions(predictions: ArrayLike, labels: ArrayLike, num_classes: int, ignore_index: int = IGNORED) -> IntArray:
@@ -60,7 +62,9 @@ def pixel_accuracy(matrix: npt.ArrayLike) -> float:
 
 
 def bootstrap_miou(matrices: IntArray, seed: int, repetitions: int = REPETITIONS) -> tuple[float, float]:
-    """Return the 95 % percentile interval of one model's mIoU over test images: images are drawn anew, never pixels.
+    """Return the 95 % percentile interval of one model's mIoU over test images (Efron 1979): images are drawn anew.
+
+    Pixels never are. Such an interval is for many images: of fewer than 30 it covers less, so it is (nan, nan).
 
     Args:
         matrices: (N, C, C), one an image.
@@ -69,6 +73,8 @@ def bootstrap_miou(matrices: IntArray, seed: int, repetitions: int = REPETITIONS
     """
     generator = np.random.default_rng(seed)
     count = len(matrices)
+    if count < MIN_IMAGES:
+        return NOT_AVAILABLE, NOT_AVAILABLE
     weights = generator.multinomial(count, np.full(count, 1 / count), size=repetitions)
     drawn = np.tensordot(weights.astype(np.float64), matrices.astype(np.float64), axes=1)
     values = np.nanmean(iou(drawn), axis=1)

@@ -39,11 +39,12 @@ def test_ignored_pixels_do_not_count_whatever_is_predicted():
 
 
 def test_bootstrap_draws_images():
-    same = np.repeat(confusions(*maps(n=1), 4), 20, axis=0)
+    same = np.repeat(confusions(*maps(n=1), 4), 30, axis=0)
     low, high = bootstrap_miou(same, seed=0)
     assert low == pytest.approx(high) == pytest.approx(miou(same.sum(0)))
     low, high = bootstrap_miou(confusions(*maps(n=40), 4), seed=0)
     assert low < miou(confusions(*maps(n=40), 4).sum(0)) < high
+    assert np.isnan(bootstrap_miou(confusions(*maps(n=29), 4), seed=0)).all()  # too few for a 95 % interval
 
 
 def test_rows_name_the_classes_and_the_foreground():

@@ -130,8 +130,6 @@ def test_wrong_arguments_are_refused_with_their_value():
         st.smallest_detectable(1.0, 5, power=0.05)
     with pytest.raises(ValueError, match=r"alpha=0\.5"):
         st.smallest_margin(1.0, 5, alpha=0.5)
-    with pytest.raises(ValueError, match="resamples=10"):
-        st.bootstrap_images(np.ones(50), generator=np.random.default_rng(0), resamples=10)
 
 
 # False alarms. Replicates of equal correlation rho are what the correction assumes: ratio = rho / (1 - rho).
@@ -260,33 +258,3 @@ def test_smallest_detectable_for_many_replicates_is_the_normal_formula():
 def test_smallest_detectable_without_a_standard_deviation_is_unknown():
     assert math.isnan(st.smallest_detectable(0.0, 5))
     assert math.isnan(st.smallest_detectable(math.nan, 5))
-
-
-def test_bootstrap_of_a_share_is_close_to_wilson_and_repeats_with_its_seed():
-    right = np.arange(400) < 300
-    got = st.bootstrap_images(right, generator=np.random.default_rng(5))
-    assert got == st.bootstrap_images(right, generator=np.random.default_rng(5))
-    assert got != st.bootstrap_images(right, generator=np.random.default_rng(6))
-    assert got == pytest.approx(st.wilson(300, 400), abs=0.01)
-
-
-def test_bootstrap_resamples_whole_images_and_leaves_out_figures_that_are_not_there():
-    # one confusion matrix an image; the second class is in one image only, so about 1/e of the resamples lack it
-    confusion = np.zeros((40, 2, 2))
-    confusion[:, 0, 0] = 9
-    confusion[0, 1, 1] = 1
-
-    def recall_of_the_second(rows):
-        assert rows.shape == (40, 2, 2)
-        total = rows.sum(0)
-        return total[1, 1] / total[1].sum() if total[1].sum() else math.nan
-
-    got = st.bootstrap_images(confusion, recall_of_the_second, generator=np.random.default_rng(7), resamples=200)
-    assert got == (1.0, 1.0)
-    never = st.bootstrap_images(confusion, lambda rows: math.nan, generator=np.random.default_rng(7), resamples=100)
-    assert all(math.isnan(x) for x in never)
-
-
-def test_bootstrap_of_few_images_is_unknown():
-    few = np.linspace(0, 1, st.MIN_IMAGES - 1)
-    assert all(math.isnan(x) for x in st.bootstrap_images(few, generator=np.random.default_rng(8)))

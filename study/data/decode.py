@@ -31,6 +31,8 @@ MAP_MODES = ("1", "L", "P", *WIDE_MODES)
 WIDE = 65_535
 ORIENTATION = 0x0112
 """EXIF tag; values from 5 on swap height and width."""
+STORED_SIZE = (0x0100, 0x0101)
+"""Tags of a TIFF: width and height before it is turned."""
 MAP_IGNORED = 255
 """Value of a label map that means "no label" where nothing else is said."""
 
@@ -143,7 +145,11 @@ _BROKEN = (
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Give the image in a file; whatever goes wrong with it is an UnreadableError."""
     try:
-        with _of_sbd(path) if str(path).endswith(".mat") else Image.open(path) as image:
+        if str(path).endswith(".mat"):
+            yield _of_sbd(path)
+            return
+        # By its name Pillow maps a plain TIFF into memory, and one that is turned comes out scrambled.
+        with open(path, "rb") as file, Image.open(file) as image:
             yield image
     except UnreadableError:
         raise
@@ -170,11 +176,16 @@ def _reason(error: BaseException) -> str:
 
 
 def _turned(image: Image.Image) -> bool:
-    """Say whether an image is turned by a quarter; a PNG is not decoded to look for that behind its pixels."""
+    """Say whether an image is turned by a quarter and its size does not tell it yet, as Pillow's sizes of TIFFs do.
+
+    A PNG is not decoded to look for that behind its pixels.
+    """
     if image.format == "PNG" and "exif" not in image.info:
         return False
     try:
-        return int(image.getexif().get(ORIENTATION, 1)) >= 5
+        tags = image.getexif()
+        stored = image.format != "TIFF" or image.size == tuple(tags.get(tag) for tag in STORED_SIZE)
+        return int(tags.get(ORIENTATION, 1)) >= 5 and stored
     except _BROKEN:
         return False
 

@@ -124,12 +124,13 @@ def test_kinds_of_pixels(tmp_path):
         read_header(save(tmp_path / "f.tif", Image.fromarray(grey.astype(np.float32))))
 
 
-def test_a_photograph_taken_upright(tmp_path):
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_a_photograph_taken_upright(tmp_path, kind):
     pixels = np.zeros((8, 16), np.uint8)
     pixels[:, :8] = 255  # left half light; turned by a quarter to the right: the upper half
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = save(tmp_path / "turned.png", pixels, exif=exif)
+    path = save(tmp_path / f"turned.{kind}", pixels, exif=exif)
     assert read_header(path) == (16, 8, True)
     image = read_image(path, (16, 8), 1)[..., 0]
     assert (image[:8] == 255).all()

@@ -159,11 +159,14 @@ def label_array(arrays: Mapping[str, np.ndarray[Any, Any]], key: str, images_key
     """Return arrays[key] as int64 (N,), one label for each of arrays[images_key], or raise InputError."""
     labels, count = arrays[key], len(arrays[images_key])
     where = f"{path}: {key}"
-    if labels.ndim >= 3:
+    if labels.ndim == 3:
         raise InputError(
             f"{where}: expected one label an image, whole numbers ({count},), got label maps {describe(labels)}; "
             f"maps are data for segmentation, not for classification"
         )
+    if labels.ndim > 3:
+        advice = "use .squeeze(-1)" if labels.shape[-1] == 1 else "one-hot maps become labels by .argmax over classes"
+        raise InputError(f"{where}: expected labels (N,) or label maps (N, H, W), got {describe(labels)}; {advice}")
     if labels.ndim != 1:
         advice = "one-hot rows become labels by .argmax(1)" if labels.shape[-1:] > (1,) else "use .ravel()"
         raise InputError(f"{where}: expected whole numbers ({count},), got {describe(labels)}; {advice}")

@@ -5,6 +5,7 @@ All of them are frozen, checked when they are made, and hold read-only arrays.
 
 import hashlib
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,9 @@ def check_class_names(classes: object, what: str = "classes", minimum: int = 1) 
         raise InputError(f"{what}: expected a tuple of non-empty names, got {classes!r}")
     if len(classes) < minimum:
         raise InputError(f"{what}: expected at least {minimum} names, got {len(classes)}: {', '.join(classes)}")
+    torn = [name for name in classes if any(unicodedata.category(character) == "Cs" for character in name)]
+    if torn:
+        raise InputError(f"{what}: expected names that are text, got {', '.join(map(repr, torn))}")
     repeated = sorted(name for name, n in Counter(classes).items() if n > 1)
     if repeated:
         raise InputError(f"{what}: expected different names, got more than once: {', '.join(repeated)}")

@@ -88,6 +88,12 @@ BAD = {
     "small images": ({"x_train": X[:, :7]}, "at least 8x8 pixels, got 7x8"),
     "test of another size": ({"x_test": good()["x_test"][:, :8]}, r"x_test: expected images of shape \(9, 8, 3\)"),
     "grey test": ({"x_test": good()["x_test"][..., 0]}, r"x_test: .*got \(9, 8, 1\)"),
+    "a name that is no text": (
+        {"classes": np.array(["cat", "d\ud800g", "eel"])},
+        r"names that are text, got 'd\\ud800g'",
+    ),
+    "maps with an axis": ({"y_train": X[..., :1].astype(int)}, r"label maps \(N, H, W\), got .*; use .squeeze\(-1\)"),
+    "maps of ones": ({"y_train": np.ones((12, 2, 9, 8), int)}, r"label maps \(N, H, W\), got .*; one-hot maps"),
     "label maps": ({"y_train": X[..., 0]}, "name for each of the labels 0 to 255, got 3 names"),
     "one-hot labels": ({"y_train": np.eye(3, dtype=int)[LABELS]}, r"\.argmax\(1\)"),
     "labels in a column": ({"y_train": LABELS[:, None]}, r"use \.ravel\(\)"),

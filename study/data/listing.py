@@ -161,12 +161,23 @@ def _classified(folder: Path, classes: tuple[str, ...]) -> Part:
 
 
 def list_images(folder: Path) -> Iterator[str]:
-    """Yield the paths of all images in a folder and the folders in it, in the order of their names."""
+    """Yield the paths of all images in a folder and the folders in it, in the order of their names.
+
+    Raises:
+        InputError: a link to a folder that holds it, in which every image would be found again and again.
+    """
+    above = {str(folder): (os.path.realpath(folder),)}  # folder → real paths from the first one down to it
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
                 yield os.path.join(place, name)
+        for name in folders:
+            path, way = os.path.join(place, name), above[place]
+            real = os.path.realpath(path) if os.path.islink(path) else os.path.join(way[-1], name)
+            if any(f"{passed}{os.sep}".startswith(f"{real}{os.sep}") for passed in way):
+                raise InputError(f"{path}: expected a folder that ends somewhere, got a link to {real}, which holds it")
+            above[path] = (*way, real)
 
 
 def _masked(folder: Path) -> Part:

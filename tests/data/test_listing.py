@@ -1,0 +1,36 @@
+"""What is found in a user's folders: parts by their names, links, and what would be found twice or not at all."""
+
+import os
+
+import pytest
+
+from study.data.listing import list_folder
+from study.errors import InputError
+
+
+def files(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_links_are_followed(tmp_path):
+    root = files(tmp_path / "own", "cat/0.png", "dog/0.png")
+    files(tmp_path / "store", "eel/0.png", "eel/deep/1.png")
+    (root / "eel").symlink_to(tmp_path / "store" / "eel")
+    (root / "cat" / "more").symlink_to("../dog")
+    found = list_folder(root)
+    assert found.classes == ("cat", "dog", "eel")
+    assert [int((found.train.labels == c).sum()) for c in range(3)] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("links", [{"cat/again": "."}, {"cat/up": ".."}, {"cat/a": ".", "cat/b": "."},
+                                   {"cat/x": "../dog", "dog/y": "../cat"}])  # fmt: skip
+def test_a_link_to_a_folder_that_holds_it_is_refused(tmp_path, links):
+    root = files(tmp_path / "own", "cat/0.png", "dog/0.png", "catalogue/0.png")
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    with pytest.raises(InputError, match=r"cat/.*: expected a folder that ends somewhere, got a link to .*own"):
+        list_folder(root)

@@ -4,8 +4,9 @@
     masks:PATH    PATH/images/NAME.jpg with PATH/masks/NAME.png; or the same two folders in train/, val/ and test/;
                   PATH/classes.txt: the classes' names, one a line, that of label 0 first
 
-Validation images are cut anew for every replicate, so `val` joins `train` where there is a `test`, and is the test set
-where there is none. Files that are no images by their names, and hidden ones, are left alone.
+The names of the parts may have capitals. Validation images are cut anew for every replicate, so `val` joins `train`
+where there is a `test`, and is the test set where there is none. Files that are no images by their names, and hidden
+ones, are left alone.
 """
 
 import os
@@ -117,6 +118,7 @@ def _parts(root: Path, unparted: bool = False) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"{root}: expected a folder, got {'a file' if root.exists() else 'no such folder'}")
     found = [
+    there = {entry.name.casefold(): root / entry.name for entry in _folders(root)}
         next((root / name for name in names if (root / name).is_dir() and _folders(root / name)), None)
         for names in (TRAIN, VALIDATION, TEST)
     ]  # a folder without folders in it is a class of that name: trains, or tests
@@ -124,7 +126,7 @@ def _parts(root: Path, unparted: bool = False) -> list[Path]:
         return [root]
     if found[0] is None:
         others = ", ".join(folder.name for folder in found if folder is not None)
-        if {entry.name for entry in _folders(root)} <= {*VALIDATION, *TEST}:
+        if set(there) <= {*VALIDATION, *TEST}:
             raise InputError(f"{root}: expected a folder train beside {others}, got none")
         return [root]
     return [folder for folder in found if folder is not None]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from study.data.listing import list_folder
+from study.data.listing import list_folder, list_masks
 from study.errors import InputError
 
 
@@ -14,6 +14,27 @@ def files(root, *names):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return root
+
+
+@pytest.mark.parametrize("names", [("Train", "Val", "Test"), ("Training", "validation", "TESTING")])
+def test_names_of_parts_may_have_capitals(tmp_path, names):
+    train, validation, test = names
+    root = files(tmp_path / "own", *(f"{part}/{name}/0.png" for part in names for name in ("cat", "dog")))
+    found = list_folder(root)
+    assert found.classes == ("cat", "dog")
+    assert [os.path.relpath(path, root) for path in found.train.images] == [
+        *(f"{train}/cat/0.png", f"{train}/dog/0.png", f"{validation}/cat/0.png", f"{validation}/dog/0.png")
+    ]
+    assert [os.path.relpath(path, root) for path in found.test.images] == [f"{test}/cat/0.png", f"{test}/dog/0.png"]
+    (root / train).rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"expected a folder train beside {validation}, {test}, got none"):
+        list_folder(root)
+
+
+def test_names_of_parts_with_masks_may_have_capitals(tmp_path):
+    root = files(tmp_path, *(f"{part}/{kind}/0.png" for part in ("Train", "Test") for kind in ("images", "masks")))
+    found = list_masks(root)
+    assert (len(found.train.images), len(found.test.images)) == (1, 1)
 
 
 def test_links_are_followed(tmp_path):

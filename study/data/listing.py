@@ -10,6 +10,7 @@ ones, are left alone.
 """
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,9 @@ def _parts(root: Path, unparted: bool = False) -> list[Path]:
     """Return the folders of training, validation and test, as far as they are there."""
     if not root.is_dir():
         raise InputError(f"{root}: expected a folder, got {'a file' if root.exists() else 'no such folder'}")
-    found = [
     there = {entry.name.casefold(): root / entry.name for entry in _folders(root)}
-        next((root / name for name in names if (root / name).is_dir() and _folders(root / name)), None)
+    found = [
+        next((there[name] for name in names if name in there and _folders(there[name])), None)
         for names in (TRAIN, VALIDATION, TEST)
     ]  # a folder without folders in it is a class of that name: trains, or tests
     if unparted or not any(found):
@@ -146,7 +147,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
             f"{folder}: expected a folder for each class, at least two, got {_some(names) if names else 'none'}"
         )
     for name in names:
-        if not name.isprintable():
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
             raise InputError(f"{folder}: expected names of folders that are text, got {name!r}")
     return names
 
@@ -171,15 +172,15 @@ def list_images(folder: Path) -> Iterator[str]:
     above = {str(folder): (os.path.realpath(folder),)}  # folder → real paths from the first one down to it
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield os.path.join(place, name)
         for name in folders:
             path, way = os.path.join(place, name), above[place]
             real = os.path.realpath(path) if os.path.islink(path) else os.path.join(way[-1], name)
             if any(f"{passed}{os.sep}".startswith(f"{real}{os.sep}") for passed in way):
                 raise InputError(f"{path}: expected a folder that ends somewhere, got a link to {real}, which holds it")
             above[path] = (*way, real)
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield os.path.join(place, name)
 
 
 def _masked(folder: Path) -> Part:

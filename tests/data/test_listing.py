@@ -55,3 +55,14 @@ def test_a_link_to_a_folder_that_holds_it_is_refused(tmp_path, links):
         (root / name).symlink_to(target)
     with pytest.raises(InputError, match=r"cat/.*: expected a folder that ends somewhere, got a link to .*own"):
         list_folder(root)
+
+
+@pytest.mark.parametrize("name", ["👩\u200d🔬", "می\u200cخواهم", "a\u00a0b"])
+def test_names_with_joiners_and_hard_spaces_are_text(tmp_path, name):
+    assert list_folder(files(tmp_path, f"{name}/0.png", "~/0.png")).classes == tuple(sorted((name, "~")))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m"])
+def test_names_with_control_characters_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"names of folders that are text, got 'a\\"):
+        list_folder(files(tmp_path, f"{name}/0.png", "b/0.png"))

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,9 @@ def add_models(values: argparse.Namespace) -> int:
     config = StudyConfig.from_dict(run.read_study()["config"])
     asked = [foreign.parse(text, config.losses) for text in values.add]
     sys.path.insert(0, str(Path.cwd()))
+    again = [name for name, n in Counter(model.name for model in asked).items() if n > 1]
+    if again:
+        raise InputError(f"--add: expected a name for each model, got more than once: {', '.join(again)}")
     with locked(run):
         study = run.read_study()
         run.tell_damage()

@@ -235,6 +235,14 @@ def test_what_is_asked_for_must_be_name_and_source(text):
         parse(text)
 
 
+def test_a_name_is_given_once(finished, capsys):
+    _, run = finished
+    before = sorted(run.path.rglob("*twice*"))
+    assert main([str(run.path), "--add", "twice=a.npz", "twice=b.npz"]) == 2
+    assert "a name for each model, got more than once: twice" in capsys.readouterr().err
+    assert sorted(run.path.rglob("*twice*")) == before
+
+
 def test_a_losss_name_is_taken():
     with pytest.raises(InputError, match="the run has a loss 'ce'"):
         parse("ce=y.npz", ("ce",))

@@ -189,7 +189,8 @@ def measure_file(path: Path) -> int:
     for row in shown.to_dict("records"):
         texts = [str(row[name]) for name in ("probe", "dataset", "slice", "metric")]
         table.add_row(*texts, f"{row['value']:.4f}", str(row["n"]))
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    # Names of files and sets are text: rich would take what stands in brackets, or between colons, for its own.
+    Console(width=None if sys.stdout.isatty() else 110, markup=False, emoji=False).print(table)
     print(f"{len(rows)} figures: {target}")
     return 0
 
@@ -206,10 +207,10 @@ def add_models(values: argparse.Namespace) -> int:
     run = RunDirectory(values.run)
     config = StudyConfig.from_dict(run.read_study()["config"])
     asked = [foreign.parse(text, config.losses) for text in values.add]
-    sys.path.insert(0, str(Path.cwd()))
     again = [name for name, n in Counter(model.name for model in asked).items() if n > 1]
     if again:
         raise InputError(f"--add: expected a name for each model, got more than once: {', '.join(again)}")
+    sys.path.insert(0, str(Path.cwd()))
     with locked(run):
         study = run.read_study()
         run.tell_damage()

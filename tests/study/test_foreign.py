@@ -264,6 +264,15 @@ def test_a_file_alone_is_measured_and_written_beside(tmp_path, capsys):
     assert "small.npz" in capsys.readouterr().out
 
 
+def test_brackets_and_colons_in_names_are_text(tmp_path, capsys):
+    path = tmp_path / "a[red].npz"
+    np.savez(path, **{**SMALL, "sets": np.array(["test", "test", "near:[/x]", "far:[red]:cat:"])})
+    assert main([str(path)]) == 0
+    said = capsys.readouterr().out
+    for name in ("a[red].npz", "[/x]", "[red]:cat:"):
+        assert name in said
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -29,6 +29,8 @@ import numpy as np
 from study.attack_block import attack_points, attacked_points, rejects
 from study.attack_join import join_blocks, rows_from_verdicts, with_found
 from study.config import StudyConfig
+from study.data.npz import class_names
+from study.data.types import check_class_names
 from study.errors import InputError, unknown
 from study.ledger import Aim, block_keys, radius_key
 from study.measure import UNREADABLE, read_scores
@@ -257,16 +259,16 @@ def outputs_of(
     given = _read(path)
     logits, labels, sets = given["logits"], given["labels"], given["sets"]
     count = logits.shape[1]
-    names = classes or tuple(map(str, given.get("classes", range(count))))
+    named = class_names(given, path)
+    names = classes or named or tuple(map(str, range(count)))
+    check_class_names(names, f"{path}: classes")
     if len(names) != count:
         raise InputError(f"{path}: logits: expected {len(names)} classes, got {count}")
-    counts = class_counts or tuple(int(n) for n in given.get("class_counts", [1] * count))
+    if named is not None and named != names and sorted(named) == sorted(names):
+        raise InputError(f"{path}: classes: expected the order {', '.join(names)}, got {', '.join(named)}")
+    counts = class_counts or _class_counts(given, count, path)
     outside = [str(name) for name in dict.fromkeys(sets) if name not in ("test", "validation")]
-    for name in outside:
-        if name.partition(":")[0] not in OUTSIDE or not name.partition(":")[2]:
-            raise InputError(
-                f"{path}: sets: expected test, validation or one of {', '.join(OUTSIDE)} with :NAME, got {name!r}"
-            )
+    _check_outside(outside, path)
     for name in ("test", "validation", *(name for name in outside if name.startswith(SHIFTED))):
         of_set = labels[sets == name]
         if len(of_set) and not (of_set.min() >= 0 and of_set.max() < count):
@@ -290,6 +292,31 @@ def outputs_of(
     return arrays
 
 
+def _class_counts(given: Arrays, count: int, path: Path) -> tuple[int, ...]:
+    """Return the file's training images of each class, or 1 each."""
+    counts = given.get("class_counts", np.ones(count, dtype=np.int64))
+    if counts.shape != (count,) or counts.dtype.kind not in "iu" or counts.min() < 1:
+        shown = counts.tolist() if counts.size <= count + 1 else f"{counts.dtype} {counts.shape}"
+        raise InputError(f"{path}: class_counts: expected {count} whole numbers of at least 1, got {shown}")
+    return tuple(int(n) for n in counts)
+
+
+def _check_outside(sets: list[str], path: Path) -> None:
+    """Refuse sets whose figures could not be told from those of others: every table knows a set by its NAME."""
+    seen: dict[str, str] = {}
+    for text in sets:
+        group, _, name = text.partition(":")
+        if group not in OUTSIDE or not name:
+            raise InputError(
+                f"{path}: sets: expected test, validation or one of {', '.join(OUTSIDE)} with :NAME, got {text!r}"
+            )
+        if name in ("test", "validation") or name.partition(":")[0] in ("group", "adversarial"):
+            raise InputError(f"{path}: sets: {text!r} has the name of figures of the tables; choose another name")
+        if name in seen:
+            raise InputError(f"{path}: sets: expected different names, got {seen[name]!r} and {text!r}")
+        seen[name] = text
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the file's arrays, checked one by one."""
     try:
@@ -303,13 +330,22 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(f"{path}: expected the arrays logits and labels, got: {', '.join(given) or 'nothing'}")
     logits, labels = given["logits"], given["labels"]
-    if logits.ndim != 2 or logits.dtype.kind not in "fiu" or not np.isfinite(logits).all() or logits.shape[1] < 2:
+    if logits.ndim != 2 or logits.dtype.kind not in "fiu" or logits.shape[1] < 2:
         raise InputError(f"{path}: logits: expected finite numbers (N, C), C ≥ 2, got {logits.dtype} {logits.shape}")
+    with np.errstate(over="ignore"):
+        logits = logits.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(logits).all(1))
+    if len(bad):
+        raise InputError(
+            f"{path}: logits: expected finite numbers in float32's range, got others in {len(bad)} of {len(logits)} "
+            f"rows, the first in row {bad[0]}"
+        )
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(f"{path}: labels: expected {len(logits)} whole numbers, got {labels.dtype} {labels.shape}")
     sets = given.get("sets", np.full(len(logits), "test"))
     if sets.shape != labels.shape or sets.dtype.kind != "U":
         raise InputError(f"{path}: sets: expected {len(logits)} texts, got {sets.dtype} {sets.shape}")
     if not (sets == "test").any():
-        raise InputError(f"{path}: sets: expected samples of the set test, got none")
-    return {**given, "logits": logits.astype(np.float32), "labels": labels.astype(np.int64), "sets": sets}
+        there = ", ".join(sorted(set(map(str, sets)))[:5]) or "no samples"
+        raise InputError(f"{path}: sets: expected samples of the set test, got none but: {there}")
+    return {**given, "logits": logits, "labels": labels.astype(np.int64), "sets": sets}

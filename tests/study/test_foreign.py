@@ -282,7 +282,21 @@ def test_brackets_and_colons_in_names_are_text(tmp_path, capsys):
         ({"labels": np.array([0, 1])}, "labels: expected 4 whole numbers"),
         ({"labels": np.array([0, 2, 0, -1])}, "labels of test: expected 0 to 1, got 0 to 2"),
         ({"sets": np.array(["test", "test", "test", "other"])}, "sets: expected test, validation or one of"),
-        ({"sets": np.array(["near:a"] * 4)}, "expected samples of the set test"),
+        ({"sets": np.array(["near:a"] * 4)}, "expected samples of the set test, got none but: near:a"),
+        ({"sets": np.array(["test", "test", "near:a", "far:a"])}, "different names, got 'near:a' and 'far:a'"),
+        ({"sets": np.array(["test", "test", "test", "near:test"])}, "'near:test' has the name of figures"),
+        ({"sets": np.array(["test", "test", "test", "near:group:far"])}, "'near:group:far' has the name of figures"),
+        (
+            {"logits": np.array([[2.0, 0.0], [0.0, 1.0], [1e300, 0.0], [np.inf, 0.0]])},
+            "in 2 of 4 rows, the first in row 2",
+        ),
+        ({"classes": np.array("a,b")}, "classes: expected a list of names"),
+        ({"classes": np.array(["a", "a"])}, "classes: expected different names"),
+        ({"class_counts": np.array(["9", "x"])}, r"class_counts: expected 2 whole numbers .* got \['9', 'x'\]"),
+        ({"class_counts": np.array([9, np.nan])}, "class_counts: expected 2 whole numbers"),
+        ({"class_counts": np.array(9)}, "class_counts: expected 2 whole numbers of at least 1, got 9"),
+        ({"class_counts": np.array([[9], [1]])}, "class_counts: expected 2 whole numbers"),
+        ({"class_counts": np.array([9, 0])}, "class_counts: expected 2 whole numbers of at least 1"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path, changed, said):
@@ -304,6 +318,9 @@ def test_classes_must_agree_in_number(tmp_path):
         outputs_of(tmp_path / "small.npz", ("a", "b", "c"), (1, 1, 1))
     rows = from_scores(outputs_of(tmp_path / "small.npz", ("cat", "dog"), (9, 1)))["rows"]
     assert {row["slice"] for row in rows} >= {"class:cat", "class:dog"}
+    np.savez(tmp_path / "turned.npz", **SMALL, classes=np.array(["dog", "cat"]))
+    with pytest.raises(InputError, match="classes: expected the order cat, dog, got dog, cat"):
+        outputs_of(tmp_path / "turned.npz", ("cat", "dog"), (9, 1))
 
 
 def test_attacks_that_pass_the_rejector_reach_foreign_models_too(finished, monkeypatch):

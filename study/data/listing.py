@@ -168,9 +168,14 @@ def list_images(folder: Path) -> Iterator[str]:
 
     Raises:
         InputError: a link to a folder that holds it, in which every image would be found again and again.
+        OSError: a folder that cannot be read; its images would be left out without a word.
     """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     above = {str(folder): (os.path.realpath(folder),)}  # folder → real paths from the first one down to it
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
             path, way = os.path.join(place, name), above[place]

@@ -1,5 +1,6 @@
 """What is found in a user's folders: parts by their names, links, and what would be found twice or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -54,6 +55,19 @@ def test_a_link_to_a_folder_that_holds_it_is_refused(tmp_path, links):
     for name, target in links.items():
         (root / name).symlink_to(target)
     with pytest.raises(InputError, match=r"cat/.*: expected a folder that ends somewhere, got a link to .*own"):
+        list_folder(root)
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(tmp_path, monkeypatch):
+    root, real = files(tmp_path, "cat/0.png", "cat/deep/1.png", "dog/0.png"), os.scandir
+
+    def scan(path):
+        if os.path.basename(path) == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*deep'"):
         list_folder(root)
 
 

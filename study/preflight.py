@@ -10,6 +10,7 @@ from study.errors import InputError, unknown
 from study.host import machine
 from study.radii import named
 from study.run import RunDirectory
+from study.several import is_several
 
 if TYPE_CHECKING:
     from study.data.types import Source
@@ -22,7 +23,7 @@ def free(run: RunDirectory) -> None:
     Raises:
         InputError: it is a run (resume it) or something else.
     """
-    if run.study_file.is_file():
+    if run.study_file.is_file() or is_several(run.path):
         raise InputError(
             f"--output {run.path} already holds a run\n"
             f"allowed: --resume {run.path} to go on with it, or a new directory"

@@ -133,6 +133,8 @@ def test_directories_that_hold_something_are_left_alone(capsys, tmp_path):
     assert "holds something else" in refused(capsys, *TASK, "--output", tmp_path)
     (tmp_path / "study.json").write_text("{}")
     assert "already holds a run" in refused(capsys, *TASK, "--output", tmp_path)
+    (tmp_path / "study.json").rename(tmp_path / "all.json")
+    assert f"allowed: --resume {tmp_path}" in refused(capsys, "--task", "all", "--output", tmp_path)
     assert "is a file" in refused(capsys, *TASK, "--output", tmp_path / "mine.txt" / "run")
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 

@@ -148,7 +148,7 @@ def evaluate(values: argparse.Namespace) -> int:
     from study.run import RunDirectory, locked
 
     run = RunDirectory(values.run)
-    run.read_study()
+    run.refuse_copy(run.read_study())
     names = ("address", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "verbose")
     resources = Resources(**{name: getattr(values, name) for name in names})
     prepare(resources.verbose)
@@ -205,7 +205,9 @@ def add_models(values: argparse.Namespace) -> int:
     from study.run import RunDirectory, locked
 
     run = RunDirectory(values.run)
-    config = StudyConfig.from_dict(run.read_study()["config"])
+    study = run.read_study()
+    run.refuse_copy(study)
+    config = StudyConfig.from_dict(study["config"])
     asked = [foreign.parse(text, config.losses) for text in values.add]
     again = [name for name, n in Counter(model.name for model in asked).items() if n > 1]
     if again:
@@ -234,7 +236,7 @@ def rescore(path: Path) -> int:
     from study.run import RunDirectory, locked
 
     run = RunDirectory(path)
-    run.read_study()
+    run.refuse_copy(run.read_study())
     with locked(run):
         run.tell_damage()
         for stage, functions in (("evaluate", outputs.from_scores), ("attack", attack_join.rows_from_verdicts)):

@@ -158,7 +158,7 @@ def _report(paths: Sequence[Path], out: Path | None) -> int:
 
     runs = [run for path in paths for run in run_directories(path)]
     for run in runs:
-        run.read_study()
+        run.refuse_copy(run.read_study())
     if len(paths) == 1 and not is_several(paths[0]):
         return report(paths[0], out)
     for run in runs:

@@ -158,6 +158,19 @@ class RunDirectory:
             raise InputError(f"{self.study_file} is damaged: {wrong}\nrestore it from a copy")
         return study
 
+    def refuse_copy(self, study: Mapping[str, Any]) -> None:
+        """Refuse a copy of tables and page without the cells: made again from nothing, they would be empty.
+
+        Raises:
+            InputError: the record counts cells, and there is none.
+        """
+        done = study.get("cells", {}).get("complete", 0)
+        if done and not any((self.path / "cells").glob("*/*.json")):
+            raise InputError(
+                f"{self.path}: no cells, though its record counts {done}: a copy of tables and page alone?\n"
+                "they can be read as they are, and made again where the whole run lies"
+            )
+
     def write_study(self, study: Mapping[str, Any]) -> None:
         """Write study.json."""
         write_json(self.study_file, study)

@@ -115,6 +115,24 @@ def test_a_damaged_record_is_named(copy, change, words):
         assert words in outcome.err
 
 
+def test_a_copy_without_cells_keeps_its_tables_and_page(copy, tmp_path):
+    """As results/reference: made again from nothing, its tables, verdict and page would be empty."""
+    shutil.rmtree(copy / "cells")
+    before = {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file() and path.name != ".lock"}
+    outputs = f"theirs={tmp_path / 'outputs.npz'}"
+    for command, argv in (
+        ("report", [str(copy)]),
+        ("report", [str(copy), str(tmp_path / "other")]),
+        ("evaluate", [str(copy)]),
+        ("evaluate", [str(copy), "--from-scores"]),
+        ("evaluate", [str(copy), "--add", outputs]),
+    ):
+        outcome = in_process(command, argv)
+        assert outcome.code == 2, (command, argv)
+        assert "no cells, though its record counts" in outcome.err
+    assert before == {name: (copy / name).read_bytes() for name in before}
+
+
 def test_shapes_in_words():
     shape = {"a": [int], "b?": MAYBE, str: object}
     assert mismatch({"a": [1, 2], "b": None, "c": "x"}, shape) == ""

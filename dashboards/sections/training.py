@@ -95,7 +95,9 @@ def cost_section(view: View) -> Section:
     """Show seconds per training by loss, the work of each stage, and the peak memory."""
     timing, study = view.run.timing, view.study
     rows = pick(timing, method=view.method)
-    data, stages = figures.cost_data(rows), figures.stage_data(timing)
+    data, stages, alternate = figures.cost_data(rows), figures.stage_data(timing), figures.alternate_data(rows)
+    by_step, by_nothing = "compare losses by the plain training step below", "they are no measure to compare losses by"
+    compared = by_step if len(alternate) else by_nothing
     blocks: list[Block] = []
     if len(data):
         blocks.append(
@@ -104,7 +106,7 @@ def cost_section(view: View) -> Section:
                 "Seconds per training",
                 [Panel("", figures.cost_figure(data, view.losses))],
                 "Every training of search and confirmation as a point, in the box its middle half. Trainings ran side "
-                "by side, so seconds are comparable between losses of this run, not between machines.",
+                f"by side, so their seconds depend on what else ran: {compared}.",
                 view.counts(data, plural(len(data), "training")),
                 "Seconds per training, one box a loss",
                 wide=True,
@@ -112,7 +114,6 @@ def cost_section(view: View) -> Section:
             )
         )
         blocks.append(_cost_table(view, data))
-    alternate = figures.alternate_data(rows)
     if len(alternate):
         blocks.append(_alternate_table(view, alternate))
     if len(stages):

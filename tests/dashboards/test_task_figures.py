@@ -14,7 +14,7 @@ from dashboards.sections.methods import methods_section
 from dashboards.sections.search import fall_data, search_section, sensitivity_section
 from dashboards.sections.segmentation import segmentation_section
 from dashboards.sections.settings import settings_section
-from dashboards.sections.training import training_section
+from dashboards.sections.training import cost_section, training_section
 from dashboards.summary import pick
 
 
@@ -172,6 +172,18 @@ def test_measurements_of_a_step_are_no_stage():
     assert data.loc["ce", ["step", "epoch"]].tolist() == [0.5, 2.0]
     assert data.loc["hem", "step"] == 1.0
     assert data["epoch"].isna().tolist() == [False, True]
+
+
+def test_trainings_that_ran_side_by_side_are_no_measure_of_a_loss(view):
+    """As docs/reading.md says of the section; the table of steps is named only where there is one."""
+    steps = pd.DataFrame({"stage": "step", "method": view.method, "loss": ["ce", "hem"], "seconds": 0.1, "number": 0})
+    timing = pd.concat([view.run.timing, steps])
+    for shown, words in ((timing, "by the plain training step below"), (view.run.timing, "no measure to compare")):
+        other = dataclasses.replace(view, run=dataclasses.replace(view.run, timing=shown))
+        blocks = cost_section(other).blocks
+        (reading,) = (block.reading for block in blocks if isinstance(block, Picture) and block.key == "cost-figure")
+        assert words in reading
+        assert ("below" in reading) == any(isinstance(b, Table) and b.key == "alternate-table" for b in blocks)
 
 
 def test_a_probe_that_makes_no_sense_on_the_task_has_no_section(view):

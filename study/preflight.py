@@ -284,6 +284,14 @@ def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: Ru
         print(f"  {name:<8} {count:>6} trainings of {config.epochs} epochs")
     print(f"  evaluate {counts['confirm']:>6} models")
     print(f"  attack   {attacked:>6} models, {len(config.radii)} radii ({config.attacks})", flush=True)
+    cells = {stage: [cell for _, cell in run.cells(stage)] for stage in (*counts, "evaluate")}
+    done = {
+        stage: sum(cell["state"] == "complete" or cell.get("reason") == "diverged" for cell in found)
+        for stage, found in cells.items()
+    }
+    if any(done.values()):
+        texts = ", ".join(f"{stage} {count}" for stage, count in done.items() if count)
+        print(f"of these are done already: {texts}; times and disk below are of the whole study")
     cost = estimate(config, source)
     need = resources.per_training
     print(f"one training holds {need['CPU']:g} CPU and {need['GPU']:g} GPU, and takes about {_long(cost.training)}")

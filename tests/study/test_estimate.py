@@ -10,7 +10,7 @@ from study.config import Resources
 from study.data.embedded import digits
 from study.estimate import Speed, attack_passes, attacked_models, trainings
 from study.options import study_config
-from study.run import RunDirectory
+from study.run import Key, RunDirectory
 
 CONFIG = study_config({"task": "imbalanced", "preset": "smoke"})
 
@@ -48,6 +48,21 @@ def test_passes_are_counted_in_the_real_attacks():
 def dry(capsys, **resources):
     preflight.dry_run(CONFIG, Resources(**resources), digits(), RunDirectory(Path("nowhere")))
     return capsys.readouterr().out
+
+
+def test_what_is_done_already_is_said(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(estimate, "estimate", lambda *_: estimate.Estimate(1.0, 1.0, 1.0, 1.0, 1.0, 1, 1, 1))
+    assert "already" not in dry(capsys)
+    run = RunDirectory(tmp_path)
+    for number in range(3):
+        run.write_cell(Key("search", "plain", "ce", "", 0, number), {"state": "complete"})
+    run.write_cell(Key("confirm", "plain", "ce", "default", 0, 0), {"state": "complete"})
+    run.write_cell(Key("search", "plain", "ce", "", 0, 3), {"state": "failed", "reason": "timeout"})
+    run.write_cell(Key("search", "plain", "ce", "", 1, 0), {"state": "failed", "reason": "diverged"})
+    preflight.dry_run(CONFIG, Resources(), digits(), run)
+    assert "of these are done already: search 4, confirm 1; times and disk below are of the whole study" in (
+        capsys.readouterr().out
+    )
 
 
 def test_time_is_said_for_each_part_and_for_clusters_of_several_sizes(capsys, monkeypatch):

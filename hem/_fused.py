@@ -24,6 +24,17 @@ def few_operations(logits: Tensor) -> bool:
     return torch.compiler.is_compiling() or logits.numel() <= FEW
 
 
+def addition_dtype(logits: Tensor) -> torch.dtype:
+    """Return the dtype in which to add up one number a sample, by class.
+
+    ``scatter_add`` and ``index_add`` add one after the other: in float32 a sum of 1 million rounds what is added to
+    multiples of 0.0625, and ones go no further than 16.8 million. Small batches are far from that, and Apple's devices
+    have no float64.
+    """
+    small = not torch.compiler.is_compiling() and logits.numel() <= FEW
+    return compute_dtype(logits) if small or logits.device.type == "mps" else torch.float64
+
+
 def refuse_second_derivatives() -> None:
     """Raise RuntimeError in a backward pass with create_graph=True, whose result would be taken for a constant."""
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -110,7 +121,8 @@ class FusedClassSums(torch.autograd.Function):
             log_sum = log_sum.masked_fill(~valid.unsqueeze(1), torch.inf)
         ctx.save_for_backward(logits, index, log_sum)
         of_target = (z.gather(1, index.unsqueeze(1)) - log_sum).exp()
-        both = z.new_zeros(z.shape[1]).index_add(0, index.reshape(-1), of_target.reshape(-1))
+        both = z.new_zeros(z.shape[1], dtype=addition_dtype(logits))
+        both = both.index_add(0, index.reshape(-1), of_target.reshape(-1).to(both.dtype)).to(z.dtype)
         return torch.stack(((z - log_sum).exp().sum([dim for dim in range(z.dim()) if dim != 1]), both))
 
     @staticmethod

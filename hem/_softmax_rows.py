@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hem._blocks import flat, pieces, scratch_like
-from hem._fused import NORM_OFFSET, refuse_second_derivatives
+from hem._fused import NORM_OFFSET, addition_dtype, refuse_second_derivatives
 from hem._inputs import compute_dtype
 
 
@@ -72,7 +72,8 @@ class ClassSums(torch.autograd.Function):
         keep = None if valid is None else valid.reshape(y.shape)
         dtype = compute_dtype(logits)
         log_sum = y.new_empty(y.shape, dtype=dtype)
-        sums = y.new_zeros((2, z.shape[1]), dtype=dtype)
+        predicted = y.new_zeros(z.shape[1], dtype=dtype)
+        both = y.new_zeros(z.shape[1], dtype=addition_dtype(logits))
         scratch: Tensor | None = None
         for piece in pieces(z):
             scratch = scratch_like(z, piece, dtype) if scratch is None else scratch
@@ -80,10 +81,10 @@ class ClassSums(torch.autograd.Function):
             _softmax_(p, piece.of(log_sum), True)
             if keep is not None:
                 p.mul_(piece.of(keep).to(dtype))
-            sums[0].add_(p.sum((0, 2)))
-            sums[1].index_add_(0, piece.of(y).reshape(-1), p.gather(1, piece.of(y)).reshape(-1))
+            predicted.add_(p.sum((0, 2)))
+            both.scatter_add_(0, piece.of(y).reshape(-1), p.gather(1, piece.of(y)).reshape(-1).to(both.dtype))
         ctx.save_for_backward(logits, y, log_sum, *(() if keep is None else (keep,)))
-        return sums
+        return torch.stack((predicted, both.to(dtype)))
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401

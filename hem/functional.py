@@ -29,7 +29,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from hem._fused import TINY, FusedClassSums, FusedNormalisedRows, few_operations, per_class
+from hem._fused import TINY, FusedClassSums, FusedNormalisedRows, addition_dtype, few_operations, per_class
 from hem._inputs import Reduction, check_inputs, check_number, check_per_class, split_target, widened
 from hem._margin_rows import margin_loss, small_mean
 from hem._reduce import cross_entropy, reduce_rows, sum_over_ranks
@@ -394,9 +394,10 @@ def dice_loss(
     classes = logits.shape[1]
     index, valid = split_target(target, classes, ignore_index)
     core = FusedClassSums if few_operations(logits) else ClassSums
+    wide = addition_dtype(logits)
     sums: Tensor = core.apply(logits, index, valid)
-    ones = sums.new_ones(()).expand(index.shape) if valid is None else valid.to(sums.dtype)
-    present = sums.new_zeros(classes).index_add(0, index.reshape(-1), ones.reshape(-1))
+    ones = sums.new_ones((), dtype=wide).expand(index.numel()) if valid is None else valid.reshape(-1).to(wide)
+    present = sums.new_zeros(classes, dtype=wide).scatter_add(0, index.reshape(-1), ones).to(sums.dtype)
     predicted, both, present = sum_over_ranks((sums[0], sums[1], present), process_group)
     losses = 1.0 - (2.0 * both + smooth) / (predicted + present + smooth)
     if weight is not None:

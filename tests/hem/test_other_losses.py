@@ -185,6 +185,16 @@ def test_dice_against_the_independent_implementation(shape, blocks, request):
         gradients_of_blocks(lambda z, y: dice_loss(z, y, 0.5, weight=WEIGHT), logits, target)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_dice_adds_up_a_million_positions(compiled):
+    """One after the other in float32, each 0.9 would count 0.875 or 0.9375."""
+    positions, p = 1 << 20, 0.9
+    logits = torch.tensor([math.log(p / (1 - p)), 0.0]).view(1, 2, 1).expand(1, 2, positions).contiguous()
+    loss = torch.compile(dice_loss, fullgraph=True, backend="aot_eager") if compiled else dice_loss
+    first, _ = loss(logits, torch.zeros(1, positions, dtype=torch.int64), reduction="none").tolist()
+    assert first == pytest.approx(1 - (2 * p * positions + 1) / ((p + 1) * positions + 1), rel=1e-5)
+
+
 def test_dice_of_a_perfect_and_of_an_absent_class():
     logits = 100 * F.one_hot(torch.tensor([0, 1, 1]), 3).float()
     # Class 2 is neither there nor predicted: D = s / s.

@@ -96,7 +96,7 @@ class FusedNormalisedRows(torch.autograd.Function):
         scale = 1.0 / (tau * (norm + NORM_OFFSET))
         log_sum = torch.logsumexp(z * scale, 1, keepdim=True)
         ctx.save_for_backward(logits, index, norm, scale, log_sum)
-        return (log_sum - z.gather(1, index.unsqueeze(1)) * scale).squeeze(1)
+        return log_sum.squeeze(1) - (z.gather(1, index.unsqueeze(1)) * scale).squeeze(1)  # no view, see ``RowErrors``
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401

@@ -95,7 +95,10 @@ class RowErrors(torch.autograd.Function):
         y = index.reshape(height, 1, width)
         margins = margin.reshape(y.shape) if isinstance(margin, Tensor) else margin
         dtype = compute_dtype(logits)
-        shift, level, count, total = (y.new_empty(y.shape, dtype=dtype) for _ in range(4))
+        shift, level = (y.new_empty(y.shape, dtype=dtype) for _ in range(2))
+        # What is returned must be no view: autograd forbids to change a Function's views in place.
+        own_count, own_total = (y.new_empty(index.shape, dtype=dtype) for _ in range(2))
+        count, total = own_count.view(y.shape), own_total.view(y.shape)
         scratch: tuple[Tensor, Tensor] | None = None
         for piece in pieces(z):
             scratch = scratch or (scratch_like(z, piece, dtype), scratch_like(z, piece, dtype))
@@ -105,8 +108,9 @@ class RowErrors(torch.autograd.Function):
             _fill(piece.of(z), piece.of(y), own, hard, work, rows)
         divisor = count.clamp_min(1.0) if hard else torch.full_like(count, classes)
         ctx.save_for_backward(logits, y, shift, level, count, divisor)
-        ctx.mark_non_differentiable(count)
-        return total.div_(divisor).view(index.shape), count.view(index.shape)
+        ctx.mark_non_differentiable(own_count)
+        total.div_(divisor)
+        return own_total, own_count
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401

@@ -24,7 +24,9 @@ class NormalisedRows(torch.autograd.Function):
         z = flat(logits)
         y = index.reshape(z.shape[0], 1, z.shape[2])
         dtype = compute_dtype(logits)
-        norm, log_sum, rows = (y.new_empty(y.shape, dtype=dtype) for _ in range(3))
+        norm, log_sum = (y.new_empty(y.shape, dtype=dtype) for _ in range(2))
+        own_rows = y.new_empty(index.shape, dtype=dtype)  # to return no view, see ``RowErrors``
+        rows = own_rows.view(y.shape)
         scratch: tuple[Tensor, Tensor] | None = None
         for piece in pieces(z):
             scratch = scratch or (scratch_like(z, piece, dtype), scratch_like(z, piece, dtype))
@@ -35,7 +37,7 @@ class NormalisedRows(torch.autograd.Function):
             torch.neg(u.gather(1, piece.of(y)), out=piece.of(rows)).add_(_softmax_(u, piece.of(log_sum), False))
         ctx.save_for_backward(logits, y, norm, log_sum)
         ctx.tau = tau
-        return rows.view(index.shape)
+        return own_rows
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401

@@ -298,6 +298,21 @@ def test_inference_mode(name):
     assert loss.item() == inside
 
 
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("name", all_losses(5))
+def test_per_sample_losses_may_be_changed_in_place(name, blocks, request):
+    if blocks:
+        request.getfixturevalue("small_blocks")
+    logits, target = draw(6, 2, classes=5)
+    rows = all_losses(5)[name](logits, target, reduction="none")
+    factor = torch.linspace(0.0, 2.0, rows.numel()).reshape(rows.shape)
+    (expected,) = torch.autograd.grad((rows * factor).sum(), logits)
+    rows = all_losses(5)[name](logits, target, reduction="none")
+    rows.mul_(factor)
+    rows.sum().backward()
+    assert torch.equal(logits.grad, expected)
+
+
 @pytest.mark.parametrize("name", all_losses(4))
 def test_gradcheck(name):
     loss = all_losses(4)[name]

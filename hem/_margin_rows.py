@@ -217,11 +217,11 @@ def margin_loss(
 def _is_small(logits: Tensor) -> bool:
     """Return whether ``MeanErrors`` is for these logits: float32 on the CPU, one block, and no compiler at work."""
     return (
-        logits.dtype is torch.float32
+        not is_compiling()  # before the size, which would become a condition of the compiled graph
+        and logits.dtype is torch.float32
         and logits.is_cpu
         and 0 < logits.numel() <= BLOCK
         and type(logits) is Tensor
-        and not is_compiling()
     )
 
 

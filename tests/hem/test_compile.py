@@ -75,3 +75,16 @@ def test_shapes_may_change():
     for number in (4, 7, 9):
         logits, target = draw(number, 3, classes=5, seed=number)
         assert compiled(logits, target).item() == pytest.approx(hem_loss(logits, target).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", all_losses(4))
+def test_exported_for_a_batch_of_any_size(name):
+    module = torch.nn.Module()
+    module.forward = all_losses(4)[name]
+    batch = torch.export.Dim("batch")
+    logits, target = draw(5, classes=4)
+    program = torch.export.export(module, (logits.detach(), target), dynamic_shapes=({0: batch}, {0: batch}))
+    for number in (2, 70_000):
+        logits, target = draw(number, classes=4, seed=number)
+        value = program.module()(logits.detach(), target)
+        assert value.item() == pytest.approx(all_losses(4)[name](logits, target).item(), rel=1e-5)

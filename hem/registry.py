@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, Protocol
 
 import torch.distributed as dist
@@ -162,6 +163,8 @@ def get_loss(name: str) -> LossSpec:
 def _own(name: str) -> LossSpec:
     """Load a user's class and check what it declares."""
     module_name, _, attribute = name.partition(":")
+    if module_name.startswith("."):
+        raise ValueError(f"loss {name}: expected package.module:Name, the whole name of the module")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -174,7 +177,7 @@ def _own(name: str) -> LossSpec:
         raise ValueError(_not_among(f"class in {module_name}", attribute, known))
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ValueError(f"loss {name}: expected a subclass of torch.nn.Module, got {cls!r}")
-    defaults, ranges = dict(getattr(cls, "defaults", {})), dict(getattr(cls, "ranges", {}))
+    defaults, ranges = (_declared(name, part, getattr(cls, part, {})) for part in ("defaults", "ranges"))
     needs: dict[str, Any] = {
         part: getattr(cls, part, default)
         for part, default in (("head", "linear"), ("sampler", "shuffle"), ("weight_schedule", None))
@@ -215,6 +218,12 @@ def _own(name: str) -> LossSpec:
     return LossSpec(name, build, tuple(defaults), **needs, defaults=defaults, ranges=ranges)
 
 
+def _declared(loss: str, part: str, value: Any) -> dict[str, Any]:  # noqa: ANN401
+    if not isinstance(value, Mapping) or not all(isinstance(parameter, str) for parameter in value):
+        raise ValueError(f"loss {loss}: {part}: expected a dict by parameter, got {value!r}")
+    return dict(value)
+
+
 def _check_range(loss: str, parameter: str, value: Any, defaults: Mapping[str, float]) -> None:  # noqa: ANN401
     if parameter not in defaults:
         raise ValueError(f"loss {loss}: ranges has {parameter!r}, but defaults has not; it has: {', '.join(defaults)}")
@@ -222,9 +231,11 @@ def _check_range(loss: str, parameter: str, value: Any, defaults: Mapping[str, f
         low, high, scale = value
     except (TypeError, ValueError):
         raise ValueError(f"loss {loss}: range of {parameter}: expected (low, high, scale), got {value!r}") from None
-    if scale not in SCALES or not low < high or (scale == "log" and low <= 0) or not low <= defaults[parameter] <= high:
+    default = defaults[parameter]
+    numbers = all(isinstance(number, Real) and math.isfinite(number) for number in (low, high, default))
+    if scale not in SCALES or not numbers or not low <= default <= high or low == high or (scale == "log" and low <= 0):
         raise ValueError(
-            f"loss {loss}: range of {parameter}: expected low < high around the default {defaults[parameter]!r} "
+            f"loss {loss}: range of {parameter}: expected finite numbers low < high around the default {default!r} "
             f'and "linear" or "log" (low > 0), got {value!r}'
         )
 

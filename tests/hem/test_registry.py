@@ -112,8 +112,13 @@ def test_tau_of_logitnorm_follows_the_number_of_classes():
         (f"{HERE}:NoWeights", r"needs a method set_class_weight\(weight\)"),
         (f"{HERE}:NoDefault", "ranges has 'r', but defaults has not; it has: q"),
         (f"{HERE}:BadRange", r"range of q: expected \(low, high, scale\), got 3"),
-        (f"{HERE}:BadScale", r"range of q: expected low < high .*got \(0.1, 1.0, 'cubic'\)"),
-        (f"{HERE}:BadLog", r"range of q: expected low < high .*got \(0.0, 1.0, 'log'\)"),
+        (".losses:Loss", "expected package.module:Name"),
+        (f"{HERE}:NoDefaults", "defaults: expected a dict by parameter, got None"),
+        (f"{HERE}:ListedDefaults", r"defaults: expected a dict by parameter, got \['q'\]"),
+        (f"{HERE}:WordyDefault", r"range of q: expected finite numbers .*default 'high'"),
+        (f"{HERE}:Endless", r"range of q: expected finite numbers .*got \(0.1, inf, 'linear'\)"),
+        (f"{HERE}:BadScale", r"range of q: expected finite numbers low < high .*got \(0.1, 1.0, 'cubic'\)"),
+        (f"{HERE}:BadLog", r"range of q: expected finite numbers low < high .*got \(0.0, 1.0, 'log'\)"),
         (f"{HERE}:Outside", r"around the default 0.7 .*got \(0.8, 1.0, 'linear'\)"),
     ],
 )
@@ -200,6 +205,22 @@ class BadScale(OwnLoss):
 
 class BadLog(OwnLoss):
     ranges = {"q": (0.0, 1.0, "log")}  # noqa: RUF012
+
+
+class NoDefaults(OwnLoss):
+    defaults = None
+
+
+class ListedDefaults(OwnLoss):
+    defaults = ["q"]  # noqa: RUF012
+
+
+class WordyDefault(OwnLoss):
+    defaults = {"q": "high"}  # noqa: RUF012
+
+
+class Endless(OwnLoss):
+    ranges = {"q": (0.1, float("inf"), "linear")}  # noqa: RUF012
 
 
 class Outside(OwnLoss):

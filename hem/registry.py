@@ -103,7 +103,8 @@ def _spec(name: str, make: Make, *parameters: str, **needs: Any) -> LossSpec:  #
     ) -> nn.Module:
         _check_names(name, given, parameters)
         counts = tuple(class_counts)
-        samples = sum(counts) if num_samples is None else num_samples
+        # As Python numbers: 200 + 100 is 44 in uint8.
+        samples = sum(map(float, counts)) if num_samples is None else num_samples
         return make(counts, samples, given, {"ignore_index": ignore_index, "process_group": process_group})
 
     return LossSpec(name, build, parameters, **needs)

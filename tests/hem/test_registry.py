@@ -80,6 +80,12 @@ def test_what_the_losses_take_from_the_class_counts():
     assert get_loss("ce").build(COUNTS).weight is None
 
 
+def test_the_sum_of_narrow_class_counts():
+    for counts in (torch.tensor([200, 100], dtype=torch.uint8), torch.tensor([3000.0, 5.0]).half()):
+        loss = get_loss("hem").build(counts)
+        assert loss.margin == get_loss("hem").build(counts.tolist()).margin
+
+
 def test_what_a_loss_needs_besides():
     needs = {name: (spec.head, spec.sampler, spec.weight_schedule) for name, spec in LOSSES.items()}
     assert needs.pop("ldam") == ("cosine", "shuffle", None)

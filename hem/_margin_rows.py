@@ -179,7 +179,10 @@ def small_mean(logits: Tensor, target: Tensor, margin: float | Tensor, hard: boo
     classes = logits.shape[1]
     if target.numel() * classes != logits.numel() or 0 <= ignore_index < classes:
         return None
-    if margin.shape != (classes,) if isinstance(margin, Tensor) else not 0.0 <= margin < math.inf:
+    if isinstance(margin, Tensor):
+        if margin.shape != (classes,) or not margin.is_floating_point():
+            return None
+    elif not 0.0 <= margin < math.inf:
         return None
     try:
         loss: Tensor = MeanErrors.apply(logits, target, margin, hard, None)

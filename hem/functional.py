@@ -60,8 +60,8 @@ def hem_loss(
     Args:
         logits: (N, C) or (N, C, d1, ...), floating.
         target: (N) or (N, d1, ...), int64, in [0, C) or ``ignore_index``.
-        margin: μ ≥ 0, or (C,) one margin a class, of which a sample uses its target's (HEM+). A constant: no gradient.
-            The default is the paper's on CIFAR, see ``hem_margin``.
+        margin: μ ≥ 0, or (C,) one margin a class, floating, of which a sample uses its target's (HEM+); its numbers
+            are not looked at. A constant: no gradient. The default is the paper's on CIFAR, see ``hem_margin``.
         weight: see the module.
         ignore_index: see the module.
         reduction: see the module.

@@ -112,6 +112,8 @@ class HEMLoss(ClassificationLoss):
             else:
                 margin = 0.2
         if isinstance(margin, Tensor):
+            if margin.dim() > 1 or not margin.is_floating_point() or not (margin.is_meta or _in_range(margin)):
+                raise ValueError(f"margin: expected finite numbers >= 0, floating, one a class, got {margin!r}")
             self.register_buffer("margin", margin.detach(), persistent=False)
         else:
             if not 0.0 <= margin < float("inf"):
@@ -121,6 +123,10 @@ class HEMLoss(ClassificationLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (N, C, ...) and target (N, ...)."""
         return functions.hem_loss(logits, target, self.margin, **self.shared())
+
+
+def _in_range(margin: Tensor) -> bool:
+    return bool(((margin >= 0.0) & margin.isfinite()).all())
 
 
 class MMLoss(ClassificationLoss):

@@ -63,6 +63,9 @@ def test_margins_out_of_range(margin):
 def test_class_margins_of_a_wrong_shape():
     with pytest.raises(ValueError, match=r"margin: expected a floating tensor of shape \(3,\), .* of shape \(4,\)"):
         hem_loss(LOGITS, TARGET, torch.ones(4))
+    for logits in (LOGITS, LOGITS.double()):
+        with pytest.raises(ValueError, match=r"margin: expected a floating tensor of shape \(3,\), .* got torch.int64"):
+            hem_loss(logits, TARGET, torch.ones(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="class_margins: expected"):
         ldam_loss(LOGITS, TARGET, torch.ones(4))
     with pytest.raises(ValueError, match="log_prior: expected"):

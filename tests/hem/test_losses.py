@@ -98,6 +98,9 @@ def test_where_the_margin_comes_from():
 def test_margins_that_are_none():
     with pytest.raises(ValueError, match="margin: expected a finite number >= 0"):
         HEMLoss(-0.1)
+    for margin in (torch.tensor([0.5, -0.1]), torch.tensor([0.5, torch.nan]), torch.ones(2, 2), torch.ones(2).long()):
+        with pytest.raises(ValueError, match="margin: expected finite numbers >= 0, floating, one a class"):
+            HEMLoss(margin)
     with pytest.raises(ValueError, match="class_counts: expected a finite number > 0"):
         HEMLoss(class_counts=[3, 0])
     with pytest.raises(ValueError, match="num_samples: expected a finite number > 0"):

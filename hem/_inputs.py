@@ -86,6 +86,10 @@ def widened(logits: Tensor) -> Tensor:
 
 def check_number(name: str, value: float, low: float, high: float = math.inf, *, strict: bool = False) -> None:
     """Raise ValueError unless value is finite and in [low, high]; strict: in (low, high]."""
-    if not (math.isfinite(value) and low <= value <= high) or (strict and value == low):
+    try:
+        inside = math.isfinite(value) and low <= value <= high and not (strict and value == low)
+    except (TypeError, ValueError, RuntimeError):  # no number: class weights given by position, as torch has them
+        inside = False
+    if not inside:
         upper = "" if high == math.inf else f" and <= {high:g}"
         raise ValueError(f"{name}: expected a finite number {'>' if strict else '>='} {low:g}{upper}, got {value!r}")

@@ -79,6 +79,8 @@ def test_class_margins_of_a_wrong_shape():
         ("ce_loss", {"label_smoothing": 1.5}, "label_smoothing: expected a finite number >= 0 and <= 1, got 1.5"),
         ("logitnorm_loss", {"tau": 0.0}, "tau: expected a finite number > 0, got 0.0"),
         ("focal_loss", {"gamma": float("nan")}, "gamma: expected a finite number >= 0, got nan"),
+        ("ce_loss", {"label_smoothing": torch.ones(3)}, r"label_smoothing: expected a finite number .*got tensor\(\["),
+        ("focal_loss", {"gamma": None}, "gamma: expected a finite number >= 0, got None"),
         ("dice_loss", {"smooth": 0.0}, "smooth: expected a finite number > 0, got 0.0"),
     ],
 )

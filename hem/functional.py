@@ -406,4 +406,4 @@ def dice_loss(
         return losses
     if reduction == "sum":
         return losses.sum()
-    return losses.mean() if weight is None else losses.sum() / weight.to(losses.dtype).sum()
+    return losses.mean() if weight is None else losses.sum() / weight.to(losses.dtype).sum().clamp_min(TINY)

@@ -248,6 +248,15 @@ def all_losses(classes):
     }
 
 
+@pytest.mark.parametrize("name", all_losses(5))
+def test_weights_that_are_all_zero(name):
+    logits, target = draw(6, classes=5)
+    loss = all_losses(5)[name](logits, target, weight=torch.zeros(5))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad.abs().sum().item() == 0.0
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", all_losses(5))
 def test_half_precision_is_computed_in_float32(name, dtype):

@@ -7,7 +7,8 @@ the gradient has the logits' dtype. Keyword arguments that all of them share:
 weight: (C,) class weights on the logits' device, or None. The loss of a sample is multiplied by the weight of its
     target class, and the mean divides by the sum of the weights of the samples it counts (DICE: a weighted mean over
     classes).
-ignore_index: a target of this value is no sample: loss 0, gradient 0, not counted.
+ignore_index: a target of this value is no sample: loss 0, gradient 0, not counted; for HEM and MM whatever its logits
+    are, for the others as long as they are finite (nan and inf go into the gradient, with torch's cross-entropy too).
 reduction: "mean" | "sum" | "none" (per-sample losses in the target's shape, 0 where ignored; DICE: (C,), per class).
     A mean over no sample is 0, where ``torch.nn.functional.cross_entropy`` returns nan.
 process_group: ranks that train one model together. "mean" then returns R · Σ_local / Σ_all ranks of the denominator:
@@ -173,7 +174,7 @@ def logitnorm_loss(
     """Cross-entropy of logits of constant norm: CE(z / (τ (‖z‖₂ + 1e-7)), y). At test time z is used as it is.
 
     Args:
-        logits: (N, C) or (N, C, d1, ...), floating.
+        logits: (N, C) or (N, C, d1, ...), floating; ‖z‖₂ below 1e19 unless they are float64, as it is squared.
         target: (N) or (N, d1, ...), int64, in [0, C) or ``ignore_index``.
         tau: τ > 0; 0.04 on 10 classes, 0.0085 on 100 (``hem.registry.logitnorm_tau``).
         weight: see the module.

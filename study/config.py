@@ -245,11 +245,14 @@ class Resources:
         for name in ("max_concurrent", "gpus_per_trial", "gpus_per_worker", "trial_timeout", "node_timeout"):
             _at_least(f"--{name.replace('_', '-')}", getattr(self, name), 0)
         for name in ("cpus_per_trial", "cpus_per_worker"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {getattr(self, name):g}")
+            if not DRIVER_CPU < getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"--{name.replace('_', '-')}: expected a finite number above {DRIVER_CPU}, "
+                    f"got {getattr(self, name):g}"
+                )
         for name in ("gpus_per_trial", "gpus_per_worker"):
             amount = getattr(self, name)
-            if amount > 1 and amount != int(amount):
+            if amount > 1 and not float(amount).is_integer():
                 raise InputError(
                     f"--{name.replace('_', '-')}: {amount:g} GPUs cannot be given\n"
                     "allowed: a whole number, or a part of one GPU, as 0.25 for four trainings on each"

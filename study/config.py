@@ -259,6 +259,12 @@ class Resources:
                 )
         _at_least("--workers-per-trial", self.workers_per_trial, 1)
         several = self.workers_per_trial > 1
+        if several and 0 < self.gpus_per_worker < 1:
+            raise InputError(
+                f"--gpus-per-worker: with {self.gpus_per_worker:g} several workers of a training lie on one GPU, "
+                "and cannot meet there (NCCL)\n"
+                "allowed: a whole number; or trainings of one worker that share a GPU, as --gpus-per-trial 0.25"
+            )
         if several and self.gpus_per_trial:
             raise InputError("--gpus-per-trial is for trainings of one worker\nallowed: --gpus-per-worker")
         if several and self.cpus_per_trial != 1.0:

@@ -66,6 +66,10 @@ def refused(capsys, *argv):
         ([*TASK, "--cpus-per-trial", "nan"], ["--cpus-per-trial", "finite number above 0", "nan"]),
         ([*TASK, "--gpus-per-trial", "inf"], ["--gpus-per-trial", "inf GPUs cannot be given"]),
         ([*TASK, "--workers-per-trial", "2", "--cpus-per-worker", "0.01"], ["--cpus-per-worker", "above 0.01"]),
+        (
+            [*TASK, "--workers-per-trial", "2", "--gpus-per-worker", "0.5"],
+            ["--gpus-per-worker", "0.5 several workers of a training lie on one GPU", "--gpus-per-trial 0.25"],
+        ),
         ([*TASK, "--workers-per-trial", "0"], ["--workers-per-trial", "≥ 1"]),
         ([*TASK, "--add-losses", "mm"], ["--add-losses", "--resume"]),
         ([*TASK, "--gpus-per-worker", "1"], ["--workers-per-trial"]),
@@ -199,11 +203,11 @@ def test_the_command_to_go_on_with_asks_for_what_the_run_had():
     assert resume_command(Path("/runs/long tail"), Resources(verbose=True)) == (
         "python -m study.tune --resume '/runs/long tail'"
     )
-    had = Resources(address="auto", workers_per_trial=4, gpus_per_worker=0.5, trial_timeout=5400.0)
+    had = Resources(address="auto", workers_per_trial=4, gpus_per_worker=1.0, trial_timeout=5400.0)
     line = resume_command(Path("/runs/tail"), had)
     assert line == (
         "python -m study.tune --resume /runs/tail "
-        "--address auto --workers-per-trial 4 --gpus-per-worker 0.5 --trial-timeout 5400"
+        "--address auto --workers-per-trial 4 --gpus-per-worker 1 --trial-timeout 5400"
     )
     mine = resume_command(Path("/runs/tail"), Resources(), Path("/my data"))
     assert mine == "python -m study.tune --resume /runs/tail --data-dir '/my data'"

@@ -398,7 +398,7 @@ def test_the_readable_names_of_trials(cluster, tmp_path):
         ({"cpus_per_trial": 2.5}, "2.5 CPU"),
         ({"workers_per_trial": 3}, "3 at a time"),
         ({"workers_per_trial": 2, "cpus_per_worker": 2}, "2 CPU, 2 at a time"),
-        ({"workers_per_trial": 2, "gpus_per_worker": 0.5}, "0.5 GPU, 2 at a time"),
+        ({"workers_per_trial": 2, "gpus_per_worker": 1}, "1 GPU, 2 at a time"),
     ],
 )
 def test_what_the_cluster_never_has_is_refused(cluster, asked, words):

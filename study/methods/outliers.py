@@ -62,7 +62,7 @@ def exposed_to(outliers: Tensor) -> "Regime":
         count = len(images)
         if not count:
             return model(images), None
-        drawn = torch.randint(len(outliers), (count,)).to(outliers.device)
+        drawn = torch.randint(len(outliers), (count,), device=outliers.device)  # there: a copy would wait for it
         together = torch.cat((images, to_unit_range(outliers.index_select(0, drawn))))
         logits = model(together)
         return logits[:count], WEIGHT * uniform_cross_entropy(logits[count:])

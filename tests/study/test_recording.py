@@ -1,8 +1,10 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hem import hem_loss
+from study.methods.outliers import exposed_to
 from study.training.recording import BINS, QUANTILES, EpochRecord, margin_quantiles
 
 
@@ -46,3 +48,33 @@ def test_margins_beyond_the_widest_bin_are_kept_at_its_end():
     found = margin_quantiles(recorded(logits, torch.tensor([0, 0]), lambda z, y: z.sum())[-BINS:])
     assert found["margin_q05"] < -9e3
     assert found["margin_q95"] > 9e3
+
+
+class _Copies(TorchDispatchMode):
+    """Notes whatever is copied from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if func.overloadpacket is torch.ops.aten._to_copy and made.device != args[0].device:
+            self.found.append((args[0].device, made.device))
+        return made
+
+
+def test_no_step_copies_to_the_device_it_trains_on():
+    """A copy of what lies in pageable memory waits for the device; "meta" stands for any that is not the CPU."""
+    images, labels = torch.rand(4, 1, 8, 8, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")
+    outliers = torch.zeros(5, 8, 8, 1, dtype=torch.uint8, device="meta")
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3, device="meta"))
+    record = EpochRecord(-100)
+    with _Copies() as copies:
+        logits, extra = exposed_to(outliers)(network, torch.nn.CrossEntropyLoss(), images, labels)
+        logits.retain_grad()
+        value = F.cross_entropy(logits, labels) + extra
+        value.backward()
+        record.add(value, logits, labels, [torch.ones(1)])
+        record._flush()
+    assert copies.found == []

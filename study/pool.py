@@ -25,6 +25,7 @@ from study.progress import StageProgress
 from study.ranks import rank_groups, train_ranks
 from study.run import Key, RunDirectory, write_atomic
 from study.trial import DEATHS_ALLOWED, Training, failed_by, failed_cell, run_training
+from study.watchdog import end_if_gpu_is_lost
 from study.work import Job, do_job
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class _FeedSearcher(Searcher):
             if self.deaths[work.key] <= DEATHS_ALLOWED:
                 self.again.append(work)
                 return
-            error = f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, or a node was lost)"
+            error = f"its process died {DEATHS_ALLOWED + 1} times (memory exhausted, killed, GPU or node lost)"
             cell = failed_cell(work.described(), {"reason": "process", "error": error})
             self.run.write_cell(work.key, cell)
         if self.current is not None:
@@ -377,6 +378,7 @@ def _make_cell(
     except CannotGoOn:
         raise
     except Exception as error:
+        end_if_gpu_is_lost(device)
         if run.read_cell(work.key) is None:
             run.write_cell(work.key, failed_cell(work.described(), failed_by(error)))
 

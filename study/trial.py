@@ -19,7 +19,7 @@ from study.run import Key, RunDirectory, write_atomic
 from study.seeds import derive
 from study.tasks import get_task
 from study.tasks.types import Cut, Judging
-from study.watchdog import Watchdog
+from study.watchdog import Watchdog, end_if_gpu_is_lost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -352,6 +352,7 @@ def run_training(
         except InputError as error:
             cell = {"state": "failed", "reason": "input", "error": str(error)}
         except Exception as error:
+            end_if_gpu_is_lost(str(place.get("device", "cpu")))
             cell = failed_by(error)
     cell["seconds"] = time.perf_counter() - started
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}

@@ -1,6 +1,7 @@
-"""Ends a process whose work hangs."""
+"""Ends a process whose work hangs, or whose GPU is lost to it."""
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -39,3 +40,23 @@ class Watchdog:
                 run.write_cell(key, cell)
         finally:  # also where nothing can be written
             os._exit(75)
+
+
+def end_if_gpu_is_lost(device: str) -> None:
+    """End this process if its GPU answers nothing but errors any more; what it was at is tried again in another one.
+
+    An illegal access or a fault of the hardware stays with a process: whatever it computes there afterwards fails. It
+    would fail at once, be free at once, and so take one piece of work after the other. Want of memory passes.
+
+    Args:
+        device: where the work was done that has failed.
+    """
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_initialized():
+        return
+    try:
+        torch.cuda.synchronize()
+    except Exception as error:  # whatever the driver says
+        print(f"its GPU is lost to this process, which ends: {error}", file=sys.stderr, flush=True)
+        os._exit(os.EX_IOERR)

@@ -9,7 +9,7 @@ from study.config import StudyConfig
 from study.errors import CannotGoOn
 from study.run import Key, RunDirectory
 from study.trial import failed_by
-from study.watchdog import Watchdog
+from study.watchdog import Watchdog, end_if_gpu_is_lost
 
 Work = Callable[[Key, StudyConfig, Any, RunDirectory, str], dict[str, Any]]
 """(cell's key, study, data set, run, device) → the cell's content."""
@@ -91,6 +91,7 @@ def do_job(
     except CannotGoOn:
         raise
     except Exception as error:
+        end_if_gpu_is_lost(device)
         cell = failed_by(error)
     cell["seconds"] = time.perf_counter() - started
     run.write_cell(job.key, cell)

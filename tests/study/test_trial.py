@@ -17,6 +17,7 @@ from study.recent import Recent
 from study.run import Key, RunDirectory
 from study.trial import Training, build_network, save_weights, splits, train
 from study.watchdog import Watchdog
+from study.work import Job, do_job
 from tests.study.test_search import RECIPE, config
 
 STUDY = config(dataset="digits", losses=("ce",), trials=4, epochs=3)
@@ -137,3 +138,35 @@ def test_a_watchdog_writes_the_cell_and_then_ends_the_process(tmp_path, monkeypa
     assert run.read_cell(KEY)["training"] == {"seed": 1}
     with Watchdog(run, KEY, 0.0) as unlimited:
         assert unlimited is None
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_process_whose_gpu_is_lost_to_it_ends_and_leaves_no_failed_cell(tmp_path, monkeypatch, lost):
+    """After an illegal access all that a process computes on its GPU fails; for want of memory one training does."""
+
+    class Ended(BaseException):
+        pass
+
+    def fails(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def ends(code):
+        raise Ended
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", fails if lost else lambda: None)
+    monkeypatch.setattr(os, "_exit", ends)
+    monkeypatch.setattr(trial, "train", fails)
+    run, measured = RunDirectory(tmp_path), KEY.at("evaluate")
+    works = (
+        lambda: trial.run_training(Training(KEY, RECIPE, {}, 3), STUDY, digits(), run, device="cuda"),
+        lambda: do_job(Job(measured, fails), STUDY, digits(), run, device="cuda", timeout=0.0),
+    )
+    for work, key in zip(works, (KEY, measured), strict=True):
+        if lost:
+            with pytest.raises(Ended):
+                work()
+            assert run.read_cell(key) is None, "another process would not try it"
+        else:
+            work()
+            assert run.read_cell(key)["reason"] == "error"

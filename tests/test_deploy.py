@@ -17,6 +17,10 @@ def test_the_cluster_file_is_one_for_ray():
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(cluster, schema)
     assert cluster["head_node_type"] in cluster["available_node_types"]
+    for name, node in cluster["available_node_types"].items():
+        assert node["node_config"].get("ImageId"), (
+            f"{name}: Ray's default image is Ubuntu 18.04, whose Python is too old"
+        )
     gpu = cluster["available_node_types"]["gpu"]
     assert gpu["min_workers"] == gpu["max_workers"] == cluster["max_workers"], "a study asks for no machine"
     started = [line for part in ("head", "worker") for line in cluster[f"{part}_start_ray_commands"] if "start" in line]

@@ -39,7 +39,9 @@ clean() {
 trap clean EXIT
 
 start() {  # a node's Ray, until the job ends
-    srun --nodes=1 --ntasks=1 --overlap -w "$1" "$BIN/ray" start --block --disable-usage-stats \
+    # Since version 22.05 srun does not take the job's --cpus-per-task: where tasks are bound, Ray would have one core.
+    srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --overlap -w "$1" \
+        "$BIN/ray" start --block --disable-usage-stats \
         --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" "${@:2}" &
     STARTED+=($!)
 }

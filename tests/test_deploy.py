@@ -45,7 +45,8 @@ def test_the_slurm_script_starts_ray_on_every_node_and_hands_its_arguments_on(tm
     commands.mkdir()
     called.touch()
     write = f'echo "$(basename "$0") $*" >> {called}'
-    inside = 'while [[ "$1" == -* ]]; do [[ "$1" == -w ]] && shift; shift; done; exec "$@"'
+    inside = f'echo "srun $*" >> {called}; '
+    inside += 'while [[ "$1" == -* ]]; do [[ "$1" == -w ]] && shift; shift; done; exec "$@"'
     scripts = {
         "scontrol": "printf 'one\\ntwo\\n'",
         "srun": inside,
@@ -74,7 +75,10 @@ def test_the_slurm_script_starts_ray_on_every_node_and_hands_its_arguments_on(tm
     lines = called.read_text().splitlines()
     head = [line for line in lines if line.startswith("ray start --block") and "--head" in line]
     assert len(head) == 1
-    assert sum("ray start --block" in line and "--address=10.0.0.1:20007" in line for line in lines) == 1
+    assert sum(line.startswith("ray start --block --disable") and "--address=10.0.0.1" in line for line in lines) == 1
+    steps = [line for line in lines if line.startswith("srun ") and "/ray start" in line]
+    assert len(steps) == 2
+    assert all("--cpus-per-task=32 " in line for line in steps), "srun takes none of the job's CPUs by itself"
     assert "--num-cpus=32 --num-gpus=4 --head --node-ip-address=10.0.0.1 --port=20007" in head[0]
     (study,) = [line for line in lines if line.startswith("python ")]
     assert study.endswith("--address 10.0.0.1:20007 --gpus-per-trial 0.25 --task imbalanced --output /shared/a run")

@@ -201,7 +201,7 @@ def _corrupted(subject: Subject, model: "torch.nn.Module", about: About) -> dict
         return corrupted(images, kind, severity, seed, folder) if published is None else published
 
     shape = (len(kinds), len(SEVERITIES), len(points))
-    predictions = np.empty(shape, dtype=np.int16)
+    predictions = np.empty(shape, dtype=np.int32)
     # Rounded to float32 a softmax probability just below a threshold of nearly 1 would be 1, and accepted.
     found = {score: np.empty(shape) for score in DAR_SCORES}
     for i, kind in enumerate(kinds):

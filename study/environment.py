@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 
@@ -25,7 +26,16 @@ def prepare(verbose: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-def leave(code: int) -> NoReturn:
-    """End this process with an exit code, and without a search for garbage among all that was imported (a second)."""
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end this process with its exit code, without a search for garbage among all imports (a second).
+
+    Where nobody reads the output any more, as after `| head`, the code is the shell's for that: 128 + SIGPIPE.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself writes the rest at the end
+        code = 141
     gc.freeze()
     sys.exit(code)

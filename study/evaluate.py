@@ -249,4 +249,4 @@ def rescore(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main)

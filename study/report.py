@@ -255,4 +255,4 @@ def _print_claims(content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main)

@@ -296,4 +296,4 @@ class _interruptible:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main)

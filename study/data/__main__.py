@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from study.data.catalogue import CATALOGUE, UNAVAILABLE, Entry
+from study.environment import leave
 from study.errors import InputError
 
 HEAD = ("name", "classes", "training / test", "size", "licence", "near; far", "from")
@@ -76,4 +77,4 @@ def _cells(name: str, entry: Entry) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -243,7 +243,7 @@ def _report(context: "Context", started: float, dashboard: bool) -> int:
 
         print(f"\n{dashboards.build(context.run.path)}")
     minutes = (time.monotonic() - started) / 60
-    print(f"took {minutes:.1f} min, peak memory {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
+    print(f"took {minutes:.1f} min, peak memory of its processes {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
     if failed:
         print(f"\n{len(failed)} cells failed; try them again with: {_go_on_with(context)}", file=sys.stderr)
         for key, error in sorted(failed.items())[:10]:

@@ -132,7 +132,7 @@ def cost_section(view: View) -> Section:
         )
     if not blocks:
         blocks.append(not_available(missing_table(view, "timing", "trainings")))
-    facts = [("peak memory", byte_size(study.get("peak_memory_bytes")))]
+    facts = [("peak memory of the command and what it started", byte_size(study.get("peak_memory_bytes")))]
     wall = dict(study.get("stages") or {})
     facts += [(f"{name}, on the wall", duration(seconds)) for name, seconds in wall.items()]
     if wall or study.get("peak_memory_bytes"):

@@ -53,6 +53,31 @@ def test_a_search_whose_trials_all_failed_has_no_winner_and_is_named(tmp_path):
     assert Key("search", "plain", "hem", "", 0, 0) not in failed, "a diverged trial is a result"
 
 
+def test_every_retraining_has_a_seed_of_its_own_and_all_losses_and_arms_share_them(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"), replicates=2, trials=4, seeds=3)
+    for search in confirm.searches(study):
+        trial(run, search, 0, 0.9)
+    again = confirm.rescore_trainings(study, run, RECIPE)
+    for search in confirm.searches(study):
+        trial(run, search, 0, 0.9, 0.9)
+    final = confirm.confirm_trainings(study, run, RECIPE, 10)
+    assert (len(again), len(final)) == (2 * 2, 2 * 2 * 3 * 3), "losses and replicates; also arms and seeds"
+    assert len({(t.key.replicate, t.seed) for t in again}) == 2, "the same for both losses"
+    assert len({(t.key.replicate, t.key.number, t.seed) for t in final}) == 2 * 3
+    assert len({t.seed for t in (*again, *final)}) == 2 + 2 * 3, "and none comes twice"
+
+
+def test_an_arm_that_chooses_by_another_metric_has_the_winner_by_that_metric(tmp_path):
+    run, study = RunDirectory(tmp_path), config(task="rejection", losses=("ce",), replicates=1, trials=2)
+    for slot, (accuracy, outliers) in enumerate([(0.9, 0.5), (0.8, 0.7)]):
+        for key in (Key("search", "plain", "ce", "", 0, slot), confirm.rescored_key(("plain", "ce", 0), slot)):
+            training = {"recipe": {**RECIPE, "learning_rate": 0.1 + slot}, "loss_parameters": {"label_smoothing": 0.1}}
+            cell = {"state": "complete", "objective": accuracy, "metrics": {"outlier_auroc": outliers}}
+            run.write_cell(key, {**cell, "training": training})
+    rates = {t.key.arm: t.recipe["learning_rate"] for t in confirm.confirm_trainings(study, run, RECIPE, 6)}
+    assert rates == {"default": RECIPE["learning_rate"], "dropin": 0.1, "tuned": 0.1, "tuned_outliers": 1.1}
+
+
 def test_without_cross_entropy_there_is_no_dropin_arm():
     keys = confirm.confirm_keys(config(losses=("mm", "hem")))
     assert {key.arm for key in keys} == {"default", "tuned"}
@@ -83,6 +108,14 @@ def test_failures_of_the_machine_are_tried_again_but_not_what_diverged(tmp_path)
     ledger.forget_failures(run)
     assert [key.number for key, _ in run.cells("confirm")] == [3, 0]
     assert [key.replicate for key, _ in run.cells("search")] == [0]
+
+
+def test_a_retraining_that_failed_is_neither_measured_nor_asked_to_be(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2)
+    keys = confirm.confirm_keys(study)[:2]
+    for key, state in zip(keys, ("complete", "failed"), strict=True):
+        run.write_cell(key, {"state": state})
+    assert ledger.evaluation_keys(study, run) == [keys[0].at("evaluate")]
 
 
 def test_every_cell_that_is_asked_for_and_missing_is_named(tmp_path):

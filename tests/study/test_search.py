@@ -122,6 +122,29 @@ def test_shared_points_are_the_same_for_all_losses_and_differ_between_replicates
     assert shared["ce", 0] != shared["ce", 1]
 
 
+def test_replicates_search_with_seeds_of_their_own_that_all_losses_share(tmp_path, monkeypatch):
+    """Of initial weights and order of images, of the points of a loss's own parameters, and of the sampler."""
+    sampler, sampled = optuna.samplers.TPESampler, []
+
+    def noted(seed, **more):
+        sampled.append(seed)
+        return sampler(seed=seed, **more)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", noted)
+    monkeypatch.setattr("study.search.open_storage", lambda run: optuna.storages.InMemoryStorage())
+    run, study = RunDirectory(tmp_path), config(losses=("mm", "hem"), trials=16)
+    order = drive(SearchFeed(study, run, RECIPE, COUNTS), run)
+    begun = {"mm": {}, "hem": {}}
+    for training in order:
+        begun[training.key.loss][training.key.replicate, training.key.number] = training.seed
+    assert begun["mm"] == begun["hem"]
+    assert len(set(begun["mm"].values())) == 2 * 8
+    assert len(sampled) == 2 * 2 * 3, "losses, replicates, trials after the literature's and the four shared ones"
+    assert len(set(sampled)) == 2 * 3
+    shared = [t for t in order if (t.key.loss, t.source) == ("mm", "shared") and t.key.number > 2]
+    assert len({t.loss_parameters["margin"] for t in shared}) == 2 * 2, "but for the first two, which are given"
+
+
 def test_literature_comes_first_and_hem_tries_margins_of_02_and_1(tmp_path):
     run, study = RunDirectory(tmp_path), config()
     drive(SearchFeed(study, run, RECIPE, COUNTS), run)

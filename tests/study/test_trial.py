@@ -61,6 +61,12 @@ def test_of_large_data_only_the_last_cuts_stay(monkeypatch):
     assert not np.array_equal(again.train.images, first.train.images)
 
 
+def test_every_replicate_is_cut_with_seeds_of_its_own_for_images_and_classes():
+    cuts = [splits(STUDY, digits(), replicate, final=False) for replicate in range(3)]
+    assert len({cut.test.images.tobytes() for cut in cuts}) == 3, "which hangs on the seed of the split alone"
+    assert len({cut.class_order for cut in cuts}) == 3
+
+
 def test_what_a_cut_holds_is_all_but_an_official_test_set(monkeypatch):
     """A digit of 8x8 pixels has 64 bytes, its label 8."""
     everything, named = digits(), config(task="classification", dataset="digits", losses=("ce",))
@@ -125,6 +131,13 @@ def test_the_margins_of_a_continual_learner_are_those_of_all_experiences_over_a_
     torch.save(saved, tmp_path / "state.pt")
     assert len(train(training, study, digits(), checkpoint=tmp_path / "state.pt")["epochs"]) == 10
     assert (tmp_path / "state.pt").exists()
+
+
+def test_a_state_that_another_training_left_in_this_ones_place_is_not_taken_up(tmp_path):
+    ours, other = Training(KEY, RECIPE, {}, seed=0), Training(KEY, {**RECIPE, "learning_rate": 0.01}, {}, seed=0)
+    trial._save(tmp_path / "state.pt", other, {"epoch": 1}, [{"epoch": 1.0}], [0.2, 0.4])
+    assert trial._load(tmp_path / "state.pt", other) == ({"epoch": 1}, [{"epoch": 1.0}], [0.2, 0.4])
+    assert trial._load(tmp_path / "state.pt", ours) == (None, [], [])
 
 
 def test_a_watchdog_writes_the_cell_and_then_ends_the_process(tmp_path, monkeypatch):

@@ -114,6 +114,13 @@ def test_tau_is_the_smallest_of_the_best():
     assert len(TAUS) == 21
 
 
+def test_tau_is_chosen_by_balanced_accuracy_where_validation_is_not_balanced():
+    """τ = 0.5 moves a lead of up to 1.1: the one rare image gets right, three of nine common ones wrong."""
+    lead = np.array([10.0] * 6 + [0.5] * 3 + [1.0])
+    logits, labels = np.stack((lead, np.zeros(10)), 1), [0] * 9 + [1]
+    assert choose_tau(logits, labels, [9, 1]) == (0.5, pytest.approx((6 / 9 + 1) / 2))
+
+
 def test_posthoc_rows_choose_on_validation_only():
     validation, validation_labels = np.array([[1.0, 0.0], [3.0, 0.0], [3.0, 0]]), [1, 0, 0]
     test, test_labels = np.array([[0.5, 0.0], [1.0, 0.0]]), [1, 0]

@@ -9,7 +9,7 @@ from torch import nn
 
 from study.errors import InputError
 from study.probes import transfer
-from study.probes.adaptive import adaptive_attack
+from study.probes.adaptive import _loss, adaptive_attack
 from study.probes.attack import attack, norm_of
 from study.probes.rejection import scores
 
@@ -94,3 +94,9 @@ def test_what_broke_a_model_breaks_its_twin_and_stays_in_the_ball(mlp_digits, no
     expected = np.isin(np.arange(60), found) & (labels.numpy() != 9)
     np.testing.assert_array_equal(always_nine, expected)
     assert math.isclose(float(change.astype(np.float32).max()), float(change.max()))
+
+
+def test_what_the_attack_raises_by_hand():
+    """At threshold 3 the wrong class of (2, 1) lacks 1 to be larger and 2 to be accepted, of (9, 7) only the former."""
+    raised = _loss(torch.tensor([[2.0, 1.0], [9.0, 7.0], [1.0, 4.0]]), torch.tensor([0, 0, 0]), "mls", 3.0)
+    assert raised.tolist() == [-2.0, -2.0, 1.0]

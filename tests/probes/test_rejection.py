@@ -10,11 +10,13 @@ from study.errors import InputError
 from study.probes.rejection import (
     METRICS,
     SCORES,
+    adversarial_rows,
     augrc,
     aupr_in,
     aupr_out,
     aurc,
     auroc,
+    corrupt_rows,
     fpr95,
     fpr95_ood,
     oscr,
@@ -179,6 +181,23 @@ def test_further_scores_count_where_a_set_has_them():
     assert ("test", "knn", "aurc") in found
     with pytest.raises(InputError, match="knn of sky: expected 2 scores, got 1"):
         rows(example(0, 8), np.arange(8) % 4, outside, more_scores={**further, "sky": {"knn": far[:1]}})
+
+
+def test_images_that_broke_a_model_are_those_to_reject():
+    """By maximum logit 3 and 1 against 2, 0 and 0.5: five of six pairs in order; 95 % of two are both, at 1."""
+    table = adversarial_rows("adversarial:Linf-0.1", [[3.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, -1.0], [0.5, 0.0]])
+    found = {(r["slice"], r["metric"]): (r["value"], r["n"]) for r in table}
+    assert found["mls", "auroc"] == (pytest.approx(5 / 6), 3)
+    assert found["mls", "fpr95"] == (pytest.approx(1 / 3), 3)
+    assert {r["dataset"] for r in table} == {"adversarial:Linf-0.1"}
+
+
+def test_risk_on_corrupted_images_is_the_mean_over_corruptions():
+    """An error below a right one: 0 and 1/2 of the risk, mean 1/4; above it 1 and 1/2, mean 3/4."""
+    table = corrupt_rows({"mls": [([2.0, 1.0], [1, 0]), ([2.0, 1.0], [0, 1])]})
+    found = {r["metric"]: (r["value"], r["n"]) for r in table}
+    assert found["aurc"] == (pytest.approx((1 / 4 + 3 / 4) / 2), 4)
+    assert found["augrc"] == (pytest.approx(((0 + 1 / 2) / 2 + (1 / 2 + 1 / 2) / 2) / 2), 4)
 
 
 def test_a_users_set_has_its_own_group():

@@ -4,6 +4,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from study.errors import InputError
 from study.probes.segmentation import bootstrap_miou, confusions, iou, miou, pixel_accuracy, rows
+from study.tasks import get_task
 
 
 def maps(seed=0, n=5, classes=4):
@@ -52,6 +53,15 @@ def test_rows_name_the_classes_and_the_foreground():
     each = iou(confusions(*maps(), 4).sum(0))
     assert found["class:b", "iou"] == each[2]
     assert found["all", "foreground_iou"] == pytest.approx(each[1:].mean())
+
+
+def test_figures_are_of_all_pixels_together_and_no_means_over_images():
+    """Ground: 3 of 4, object: 4 of 5. The images by themselves have 3/8 and 1; the search is told the same figures."""
+    truth, predicted = np.array([[[0, 0, 0, 1]], [[1, 1, 1, 1]]]), np.array([[[0, 0, 0, 0]], [[1, 1, 1, 1]]])
+    expected = {"miou": pytest.approx((3 / 4 + 4 / 5) / 2), "pixel_accuracy": 7 / 8}
+    found = {(r["slice"], r["metric"]): r["value"] for r in rows(confusions(predicted, truth, 2), ("ground", "object"))}
+    assert {name: found["all", name] for name in expected} == expected
+    assert get_task("segmentation").score(predicted, truth) == expected
 
 
 def test_errors():

@@ -54,6 +54,36 @@ def test_attacks_stay_in_the_ball_and_in_the_pixel_range():
     assert not torch.equal(moved, x)
 
 
+def test_an_attack_begins_anywhere_in_the_ball_or_at_the_images_themselves():
+    """A step of length 0 shows where: of 512 uniform numbers the mean is within 5 of its standard errors."""
+    grey, model = torch.full((8, 1, 8, 8), 0.5), Linear(torch.ones(64))
+    torch.manual_seed(0)
+    begun, still = (
+        (pgd(model, grey, lambda z: z.sum(), eps=EPS, step=0.0, steps=1, random_start=start) - grey) / EPS
+        for start in (True, False)
+    )
+    assert still.abs().max() == 0
+    assert 0.95 < begun.abs().max() <= 1 + 1e-6
+    assert begun.abs().mean() == pytest.approx(0.5, abs=5 * (1 / 12 / 512) ** 0.5)
+    assert begun.mean() == pytest.approx(0, abs=5 * (1 / 3 / 512) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("attack", "step", "steps"),
+    [("pgd", 0.25, 7), ("trades", 0.25, 7), ("fast", 1.25, 1)],
+    ids=("pgd", "trades", "fast"),
+)
+@pytest.mark.parametrize("own_objective", [False, True])
+def test_steps_of_the_literature_from_a_random_start(attack, step, steps, own_objective, monkeypatch):
+    """Seven of a quarter of ε (Madry et al. 2018), one of 1.25 ε (Wong et al. 2020)."""
+    begun, given = job(), []
+    monkeypatch.setattr(MODULE, "pgd", lambda model, images, objective, **how: given.append(how) or images)
+    _regime(attack, EPS, own_objective)(begun.model, begun.spec.build([1] * 10), images(), torch.arange(8))
+    [how] = given
+    assert how.pop("random_start", True)
+    assert how == pytest.approx({"eps": EPS, "step": step * EPS, "steps": steps})
+
+
 def test_an_attack_leaves_the_network_as_it_was():
     model = Linear(torch.ones(64)).train()
     pgd(model, images(), lambda z: z.sum(), eps=EPS, step=EPS, steps=2)

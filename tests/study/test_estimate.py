@@ -9,6 +9,7 @@ from study import estimate, preflight
 from study.config import Resources
 from study.data.embedded import digits
 from study.estimate import Speed, attack_passes, attacked_models, trainings
+from study.methods import METHODS
 from study.options import study_config
 from study.run import Key, RunDirectory
 
@@ -37,6 +38,14 @@ def test_a_training_is_images_times_epochs_times_passes(monkeypatch):
     assert found.attack == 3 * 50 * (8 * 0.25 + 3 * 1.0)
     assert found.weights == 18 * 1000
     assert found.seconds == found.search + found.confirm + found.evaluate + found.attack
+
+
+def test_a_method_takes_so_many_passes_for_an_image():
+    """Its inner attack's, and one; a batch with as many outliers, or remembered images, is twice as large."""
+    plain = dict.fromkeys(("plain", "drw", "naive", "joint"), 1)
+    larger = {"outlier_exposure": 2, "replay": 2}
+    attacked = {"pgd": 7 + 1, "pgd_own": 7 + 1, "fast": 1 + 1, "fast_own": 1 + 1, "trades": 7 + 2, "trades_own": 7 + 2}
+    assert {name: estimate.passes(name) for name in METHODS} == {**plain, **larger, **attacked}
 
 
 def test_passes_are_counted_in_the_real_attacks():

@@ -38,6 +38,19 @@ def test_a_line_per_cell_without_a_terminal(capsys, monkeypatch):
     assert second.endswith("1.0 s  0:30 left")
 
 
+def test_time_is_left_by_the_cells_of_this_session_and_the_best_stays_the_best(monkeypatch):
+    """One of four cells in ten seconds: two were there before, so one is left, for ten seconds."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown = StageProgress("search", {"ce": 4}, metric="accuracy", done={"ce": 2})
+    assert shown.time_left() is None
+    now[0] = 110.0
+    shown.done(CE, DONE)
+    assert shown.time_left() == 10.0
+    shown.done(CE, {**DONE, "objective": 0.5})
+    assert shown.best == {"ce": 0.75}
+
+
 def test_bars_on_a_terminal():
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=110)

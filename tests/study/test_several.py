@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from study import tune
+from study.config import Resources
 from study.errors import CannotGoOn, InputError
 from study.options import all_tasks
+from study.run import Key, RunDirectory
 from study.several import ALL_FILE, asked, begin, is_several, run_directories, work
+from study.stages import Context
 from study.tasks import TASKS
 
 CONFIGS = all_tasks({"preset": "smoke"})
@@ -73,3 +76,18 @@ def test_where_one_task_cannot_go_on_the_next_does_not_begin(tmp_path, monkeypat
     assert tune.main(line) == tune.INCOMPLETE
     assert begun == [next(iter(TASKS))]
     assert "the disk is full\ngo on with: python -m study.tune --resume X" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failed", [{}, {Key("confirm", "plain", "hem", "tuned", 0, 0): "out of luck\nand more"}])
+def test_a_study_is_complete_or_its_failed_cells_are_named_and_the_exit_code_is_one(
+    tmp_path, monkeypatch, capsys, failed
+):
+    monkeypatch.setattr("study.ledger.asked", lambda config, run: [])
+    monkeypatch.setattr("study.ledger.failures", lambda config, run: failed)
+    monkeypatch.setattr("study.report.finish_run", lambda *_, **__: {})
+    monkeypatch.setattr("study.report.print_summary", lambda *_: None)
+    context = Context(CONFIGS[0], Resources(), RunDirectory(tmp_path), None, {"peak_memory_bytes": 0})
+    assert tune._report(context, 0.0, dashboard=False) == (1 if failed else 0)
+    told = capsys.readouterr().err
+    assert ("confirm/plain~hem~tuned~r0~n000: out of luck\n" in told) == bool(failed)
+    assert ("1 cells failed; try them again with: python -m study.tune --resume" in told) == bool(failed)

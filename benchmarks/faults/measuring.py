@@ -72,6 +72,14 @@ MEASURING: tuple[Fault, ...] = (
         ("tests/probes/test_segmentation.py",),
     ),
     Fault(
+        "miou-mean-over-images",
+        "The mean IoU is that of single images, averaged: classes that an image lacks are left out image by image.",
+        "study/probes/segmentation.py",
+        '"miou": miou(whole)',
+        '"miou": float(np.mean([miou(one) for one in matrices]))',
+        ("tests/probes/test_segmentation.py",),
+    ),
+    Fault(
         "forgetting-of-the-last",
         "Forgetting includes the last experience, of which nothing can be forgotten yet: it looks smaller.",
         "study/probes/continual.py",

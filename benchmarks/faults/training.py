@@ -9,7 +9,7 @@ ADVERSARIAL, INNER, PLAIN = "study/methods/adversarial.py", "study/methods/inner
 T_HEM, T_OTHER = "tests/hem/test_hem_loss.py", "tests/hem/test_other_losses.py"
 T_TAIL, T_OUTSIDE, T_OPEN = "tests/data/test_tail.py", "tests/data/test_outside.py", "tests/data/test_open_set.py"
 T_PLAIN, T_ADVERSARIAL = "tests/methods/test_plain.py", "tests/methods/test_adversarial.py"
-T_TRIAL, T_SCIENCE = "tests/study/test_trial.py", "tests/study/test_science.py"
+T_TRIAL, T_CONFIRM, T_SCIENCE = (f"tests/study/test_{name}.py" for name in ("trial", "confirm", "science"))
 
 TRAINING: tuple[Fault, ...] = (
     # Losses.
@@ -250,7 +250,7 @@ TRAINING: tuple[Fault, ...] = (
         CONFIRM,
         "key=lambda item: -_value(item[1], metric)",
         "key=lambda item: _value(item[1], metric)",
-        ("tests/study/test_confirm.py",),
+        (T_CONFIRM,),
     ),
     Fault(
         "objective-is-training-loss",
@@ -275,6 +275,38 @@ TRAINING: tuple[Fault, ...] = (
         'derive(config.seed, "confirm", key.replicate, key.number)',
         'derive(config.seed, "trial", key.method, key.replicate, key.number)',
         (f"{T_SCIENCE}::test_confirmation_uses_no_seed_of_the_search",),
+    ),
+    Fault(
+        "retrained-once",
+        "All retrainings of a winner have one seed: they are one training, and seeds seem to make no difference.",
+        CONFIRM,
+        'derive(config.seed, "confirm", key.replicate, key.number)',
+        'derive(config.seed, "confirm", key.replicate)',
+        (T_CONFIRM,),
+    ),
+    Fault(
+        "outlier-arm-by-accuracy",
+        "The arm that may choose with validation outliers retrains the winner by accuracy: it is arm tuned again.",
+        CONFIRM,
+        'named[selections.get(key.arm, "")]',
+        'named[""]',
+        (T_CONFIRM,),
+    ),
+    Fault(
+        "one-cut-for-all",
+        "Replicates share training, validation and test images: intervals leave out what hangs on the split.",
+        TRIAL,
+        'Cut(derive(config.seed, "split", replicate),',
+        'Cut(derive(config.seed, "split", 0),',
+        (T_TRIAL,),
+    ),
+    Fault(
+        "one-search-for-all",
+        "Trials of every replicate start from the same weights and order: searches that count as independent are not.",
+        "study/search.py",
+        'derive(self.config.seed, "trial", search.method, search.replicate, slot)',
+        'derive(self.config.seed, "trial", search.method, slot)',
+        ("tests/study/test_search.py::test_replicates_search_with_seeds_of_their_own_that_all_losses_share",),
     ),
     Fault(
         "own-first-points",

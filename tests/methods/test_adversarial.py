@@ -1,4 +1,5 @@
 import io
+import math
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,9 @@ from hem import HEMLoss
 from study.methods import get_method
 from study.methods.adversarial import _regime, divergence, robust_judge
 from study.methods.inner_attack import cross_entropy, own, pgd, shared, untruncated_margin
+from study.options import study_config
+from study.tasks import get_task
+from study.tasks.types import Judging
 from study.training.parallel import Objective
 from tests.methods.jobs import job, weights
 
@@ -174,6 +178,22 @@ def test_the_best_epoch_is_kept_over_a_resume():
     assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in weights(whole.model).items())
 
 
+def test_the_shared_attack_raises_cross_entropy_and_the_margin_for_half_of_a_batch_each():
+    logits, labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 3.0]]), torch.tensor([0, 0, 0])
+    expected = math.log1p(math.exp(-1)) + (0 - 1) + math.log1p(math.exp(3))
+    assert shared(logits, labels).item() == pytest.approx(expected)
+
+
+def test_a_network_is_judged_at_the_radius_of_the_endpoint_and_a_defence_at_its_own(monkeypatch):
+    monkeypatch.setattr(MODULE, "robust_judge", lambda validation, eps, **_: eps)
+    config = replace(study_config({"task": "adversarial", "preset": "smoke"}), training_eps=0.3)
+    begun, task = job(), get_task("adversarial")
+    radii = [
+        task.judge(Judging(config, begun.data, method, 0, "cpu", False)) for method in ("plain", "pgd", "fast_own")
+    ]
+    assert radii == [0.1, 0.3, 0.3]
+
+
 def test_cross_entropy_is_the_sum():
     logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels, reduction="none").sum())
@@ -184,7 +204,7 @@ def test_trades_weighs_its_second_term_with_six(method, monkeypatch):
     """A step's loss is that of the clean images + 6 KL(clean ‖ attacked)."""
     begun, x = job(), images()
     labels = torch.arange(8)
-    away = x.flip(0)
+    away = x.roll(1, 0)  # not in pairs, or the divergence would be the same the other way round
     monkeypatch.setattr(MODULE, "pgd", lambda *_, **__: away)
     regime = _regime("trades", EPS, own_objective=method.endswith("own"))
     logits, extra = regime(begun.model, begun.spec.build([1] * 10), x, labels)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from hem import HEMLoss
 from study.methods import get_method
-from study.methods.continual import SeenClasses
+from study.methods.continual import SeenClasses, _score
 from tests.methods.jobs import job, weights
 
 PARTS = ((3, 1), (0, 2), (4, 5), (6, 7), (8, 9))
@@ -55,6 +55,14 @@ def test_accuracy_is_that_of_classes_met_so_far():
     expected = np.mean([(predicted[np.isin(labels, part)] == labels[np.isin(labels, part)]).mean() for part in PARTS])
     assert last[5]["validation_acc"] == pytest.approx(expected)
     assert last[1]["validation_acc"] > 0.8  # two classes compete
+
+
+def test_classes_that_were_not_met_neither_compete_in_validation_nor_count():
+    """After the first experience of 3 and 1 the largest logit is that of 9, everywhere; 3 is the next."""
+    logits, labels = np.zeros((4, 10)), np.array([3, 1, 3, 0])
+    logits[:, 9], logits[:, 3] = 5, 1
+    found = _score(job(experiences=PARTS), PARTS, 0)(logits, labels)
+    assert found == pytest.approx({"acc": 2 / 3, "accuracy": 2 / 3})
 
 
 def test_joint_is_plain_training():

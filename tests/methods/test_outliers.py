@@ -82,3 +82,11 @@ def test_every_use_of_outliers_has_its_own_photograph(monkeypatch):
     assert asked == ["train", "validation"]
     outside_sets(digits(), begun.data, seed=0, n=5)
     assert asked == ["train", "validation", "test"]
+
+
+def test_the_outliers_to_learn_from_are_those_of_the_replicate(monkeypatch):
+    seeds = []
+    pool = lambda role, shape, n, seed: seeds.append(seed) or outlier_pool(role, shape, n, seed)  # noqa: E731
+    monkeypatch.setattr("study.methods.outliers.outlier_pool", pool)
+    get_method("outlier_exposure")(job(data_seed=7))
+    assert seeds == [7]

@@ -163,6 +163,27 @@ def test_a_task_without_information_counts_for_nobody_and_still_in_the_family():
     assert math.isnan(nothing.p_holm)
     assert math.isnan(short.p_holm)
     assert planted.p_holm == pytest.approx(3 * planted.p)
+    assert {one.family for one in (nothing, short, planted)} == {3}
+
+
+def test_equality_has_to_hold_against_the_whole_family():
+    """s = 0.18 points: 0.5 points are 3.64 standard errors, p = 0.034; of two tasks it counts twice."""
+    ce = [0.90, 0.92, 0.91]
+    close = {"ce": ce, "hem": [a + b for a, b in zip(ce, [0.0018, 0.0, -0.0018], strict=True)]}
+    clean = member(close, "classification", primary=CLEAN, counts=(9, 9))
+    t = 0.5 / (0.18 * math.sqrt(7 / 12))
+    assert clean.p == pytest.approx(0.5 * (1 - t / math.sqrt(2 + t * t)))
+    assert decide_family([clean])[0].verdict == "equal"
+    assert decide_family([clean, member(NOISE)])[0].verdict == "undecided"
+
+
+def test_no_room_is_left_where_cross_entropy_has_none_and_chance_is_that_of_the_classes_that_compete():
+    above = {"ce": [0.95, 0.95, 0.96], "hem+": [0.995, 0.994, 0.995]}
+    assert judged(above)[0]["status"] != "no information"
+    of_six = {"class_counts": [9, 8], "test_train_ratio": 0.25, "classes": list("abcdef")}
+    data = {"classes": [str(k) for k in range(10)], "splits": [of_six] * 3}
+    result, _ = judged({"ce": [0.17, 0.16, 0.17], "hem+": [0.18, 0.17, 0.16]}, data=data)
+    assert "every loss lies within 2 points of chance (16.7 %)" in result["headline"]
 
 
 def test_a_loss_beyond_the_margin_is_held_against_the_whole_family():

@@ -310,6 +310,7 @@ def test_only_the_primary_arm_method_and_metric_are_judged():
     assert len(comparison) == 10
     lead = comparison[(comparison["loss"] == "hem+") & (comparison["verdict"] != "")]
     assert lead[["method", "arm", "metric"]].to_numpy().tolist() == [["plain", "tuned", "balanced_accuracy"]]
+    assert comparison["p_holm"].notna().sum() == 1
     # differences stay within a method and an arm
     assert comparison[comparison["loss"] == "hem+"]["difference"].to_list() == pytest.approx([0.1] * 5)
     assert comparison["method"].to_list() == ["plain"] * 8 + ["drw"] * 2

@@ -225,6 +225,14 @@ MEASURING: tuple[Fault, ...] = (
         (T_STATISTICS,),
     ),
     Fault(
+        "equality-not-adjusted",
+        "Equality on clean images needs its own p-value only, beside claims that are held against the whole family.",
+        "study/comparison/primary.py",
+        '    if m.p_holm <= ALPHA:\n        return replace(m, verdict="equal"',
+        '    if m.p <= ALPHA:\n        return replace(m, verdict="equal"',
+        ("tests/study/test_claims.py",),
+    ),
+    Fault(
         "verdict-on-survivors",
         "A verdict is given on the replicates that did not diverge: a loss that fails on hard cuts wins on the others.",
         "study/comparison/primary.py",

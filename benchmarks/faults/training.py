@@ -277,14 +277,6 @@ TRAINING: tuple[Fault, ...] = (
         (f"{T_SCIENCE}::test_confirmation_uses_no_seed_of_the_search",),
     ),
     Fault(
-        "retrained-once",
-        "All retrainings of a winner have one seed: they are one training, and seeds seem to make no difference.",
-        CONFIRM,
-        'derive(config.seed, "confirm", key.replicate, key.number)',
-        'derive(config.seed, "confirm", key.replicate)',
-        (T_CONFIRM,),
-    ),
-    Fault(
         "outlier-arm-by-accuracy",
         "The arm that may choose with validation outliers retrains the winner by accuracy: it is arm tuned again.",
         CONFIRM,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
@@ -10,6 +10,10 @@ from search_spaces.losses import LOSS_SPACES, LossSpace
 from search_spaces.shared import SHARED
 from study.errors import InputError
 from study.seeds import derive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Point = dict[str, Any]
 
@@ -67,9 +71,9 @@ def opening(
     """Return the points that open a search, each with its source: first "literature", then the "shared" ones.
 
     The shared half is a scrambled Sobol sequence over `SHARED`, the same for every loss of a (seed, method, replicate).
-    A loss's own parameters come from its `first_points` on the first two of them (a user's loss has none), then from
-    the dimensions of the sequence that follow `SHARED`'s. (A sequence of their own would begin with the dimension of
-    the learning rate again: scrambling leaves the two in step, and half of their plane would never be tried.)
+    A loss's own parameters come from its `first_points` on the first two of them (a user's loss has none), then from a
+    scrambled Halton sequence in bases from 3 on. Sobol's base is 2: a second sequence of it would go in step with the
+    learning rate, and its further dimensions do so over the few points of a search.
 
     Args:
         loss: registry name.
@@ -85,9 +89,7 @@ def opening(
     literature = {**{k: recipe[k] for k in SHARED}, **_named(space.literature(num_classes), space)}
     count = trials // 2
     shared = _sobol(SHARED, count, derive(seed, "shared", method, replicate))
-    named = {own_name(name): value for name, value in space.distributions.items()}
-    after = _sobol({**SHARED, **named}, count, derive(seed, "own", method, replicate))
-    own = [split_point(point)[1] for point in after]
+    own = _halton(space.distributions, count, derive(seed, "own", method, replicate))
     first = [dict(point) for point in space.first_points(num_samples)]
     own = [first[i] if i < len(first) else own[i] for i in range(count)]
     points = [{**a, **_named(b, space)} for a, b in zip(shared, own, strict=True)]
@@ -132,12 +134,21 @@ def _named(parameters: Mapping[str, Any], space: LossSpace) -> Point:
 
 
 def _sobol(space: Mapping[str, BaseDistribution], count: int, seed: int) -> list[Point]:
-    if not space or count == 0:
-        return [{} for _ in range(count)]
     from scipy.stats import qmc
 
     exponent = max(0, (count - 1).bit_length())
     units = qmc.Sobol(len(space), scramble=True, rng=seed).random_base2(exponent)[:count]
+    return _points(space, units)
+
+
+def _halton(space: Mapping[str, BaseDistribution], count: int, seed: int) -> list[Point]:
+    from scipy.stats import qmc
+
+    units = qmc.Halton(1 + len(space), scramble=True, rng=seed).random(count)[:, 1:]  # its first base is 2
+    return _points(space, units)
+
+
+def _points(space: Mapping[str, BaseDistribution], units: "NDArray[np.float64]") -> list[Point]:
     return [{name: _scaled(d, float(u)) for (name, d), u in zip(space.items(), row, strict=True)} for row in units]
 
 

@@ -301,6 +301,14 @@ TRAINING: tuple[Fault, ...] = (
         ("tests/study/test_search.py::test_replicates_search_with_seeds_of_their_own_that_all_losses_share",),
     ),
     Fault(
+        "own-parameters-in-step",
+        "A loss's own parameter goes in step with the learning rate on the shared points: half of their plane is left.",
+        "study/spaces.py",
+        "own = _halton(",
+        "own = _sobol(",
+        ("tests/study/test_search.py::test_a_losss_own_parameters_do_not_go_in_step_with_the_shared_ones",),
+    ),
+    Fault(
         "own-first-points",
         "Every loss's search opens with other training hyperparameters: luck decides who starts well.",
         "study/spaces.py",

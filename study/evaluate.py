@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -208,10 +207,7 @@ def add_models(values: argparse.Namespace) -> int:
     study = run.read_study()
     run.refuse_copy(study)
     config = StudyConfig.from_dict(study["config"])
-    asked = [foreign.parse(text, config.losses) for text in values.add]
-    again = [name for name, n in Counter(model.name for model in asked).items() if n > 1]
-    if again:
-        raise InputError(f"--add: expected a name for each model, got more than once: {', '.join(again)}")
+    asked = foreign.parse_all(values.add, config.losses)
     sys.path.insert(0, str(Path.cwd()))
     with locked(run):
         study = run.read_study()

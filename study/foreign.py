@@ -18,7 +18,8 @@ written when all is measured: until then the page shows what it showed before.
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,19 @@ def parse(text: str, taken: tuple[str, ...] = ()) -> Foreign:
 
 
 _SOURCES = "FILE.npz, FILE.pt (weights), package.module:function"
+
+
+def parse_all(texts: Sequence[str], taken: tuple[str, ...] = ()) -> list[Foreign]:
+    """Return what several NAME=SOURCE ask for.
+
+    Raises:
+        InputError: one that `parse` refuses, or a name that is given twice.
+    """
+    asked = [parse(text, taken) for text in texts]
+    again = [name for name, n in Counter(model.name for model in asked).items() if n > 1]
+    if again:
+        raise InputError(f"--add: expected a name for each model, got more than once: {', '.join(again)}")
+    return asked
 
 
 def add(model: Foreign, network: str, config: StudyConfig, source: "Source", run: RunDirectory) -> dict[str, Any]:

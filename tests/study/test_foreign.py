@@ -13,7 +13,7 @@ from study import confirm, foreign, tables
 from study.data.embedded import digits
 from study.errors import InputError
 from study.evaluate import main
-from study.foreign import Foreign, add, outputs_of, parse
+from study.foreign import Foreign, add, outputs_of, parse, parse_all
 from study.ledger import Aim, attack_keys, radius_key
 from study.measure import outside, read_scores
 from study.options import study_config
@@ -235,12 +235,11 @@ def test_what_is_asked_for_must_be_name_and_source(text):
         parse(text)
 
 
-def test_a_name_is_given_once(finished, capsys):
-    _, run = finished
-    before = sorted(run.path.rglob("*twice*"))
-    assert main([str(run.path), "--add", "twice=a.npz", "twice=b.npz"]) == 2
-    assert "a name for each model, got more than once: twice" in capsys.readouterr().err
-    assert sorted(run.path.rglob("*twice*")) == before
+def test_a_name_is_given_once():
+    """Under one name the second model would take the place of the first."""
+    assert parse_all(["a=x.npz", "b=x.npz"]) == [Foreign("a", "x.npz"), Foreign("b", "x.npz")]
+    with pytest.raises(InputError, match=r"a name for each model, got more than once: twice$"):
+        parse_all(["twice=a.npz", "once=a.npz", "twice=b.npz"])
 
 
 def test_a_losss_name_is_taken():

@@ -122,7 +122,7 @@ def _fall_table(view: View, trials: pd.DataFrame) -> Block:
         Column("search (%)", True, "the winner's validation objective in the search"),
         Column("rescored (%)", True, "the same parameters with a fresh seed, on validation"),
         Column("test (%)", True, "the retrained winner (arm tuned) on test"),
-        Column("fall (points)", True, "test minus search"),
+        Column("test − search (points)", True, "below 0: a fall"),
         Column("n", True, "replicates behind the row: those with a test figure, all winners' where there is none"),
     ]
     return Table("fall-table", f"From validation to test: {objective_name(view)} of the winners", columns, rows, data)

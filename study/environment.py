@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -35,6 +36,10 @@ def leave(main: Callable[[], int]) -> NoReturn:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        if not output.poll(0):  # it was another pipe
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself writes the rest at the end
         code = 141
     gc.freeze()

@@ -284,10 +284,9 @@ def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: Ru
         print(f"  {name:<8} {count:>6} trainings of {config.epochs} epochs")
     print(f"  evaluate {counts['confirm']:>6} models")
     print(f"  attack   {attacked:>6} models, {len(config.radii)} radii ({config.attacks})", flush=True)
-    cells = {stage: [cell for _, cell in run.cells(stage)] for stage in (*counts, "evaluate")}
     done = {
-        stage: sum(cell["state"] == "complete" or cell.get("reason") == "diverged" for cell in found)
-        for stage, found in cells.items()
+        stage: sum(cell["state"] == "complete" or cell.get("reason") == "diverged" for _, cell in run.cells(stage))
+        for stage in (*counts, "evaluate")
     }
     if any(done.values()):
         texts = ", ".join(f"{stage} {count}" for stage, count in done.items() if count)

@@ -29,6 +29,12 @@ def test_output_that_nobody_reads_any_more(lines):
     assert (outcome.returncode, outcome.stderr) == (141, b"")
 
 
+def test_another_pipe_that_breaks_is_an_error():
+    outcome = run("-c", "from study.environment import leave\ndef main(): raise BrokenPipeError\nleave(main)")
+    assert outcome.returncode == 1
+    assert "BrokenPipeError" in outcome.stderr
+
+
 def test_the_table_of_networks_takes_no_options():
     outcome = run("-m", "study.models", "--x")
     assert outcome.returncode == 2

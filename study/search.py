@@ -48,46 +48,78 @@ def starting_counts(config: StudyConfig, source: "Source") -> dict[tuple[str, in
 
 @dataclass
 class _Search:
-    """One Optuna study and its slots."""
+    """One search and its slots: Optuna's record of it in optuna.db, and the same trials in memory for the sampler.
+
+    The sampler asks for every trial again and again, and the database answers twenty times more slowly.
+    """
 
     method: str
     loss: str
     replicate: int
-    storage: optuna.storages.BaseStorage
+    record: optuna.storages.BaseStorage
     optuna_study: optuna.Study
+    """In memory."""
     opening: list[tuple[str, Point]]
     again: dict[int, tuple[str, Point]] = field(default_factory=dict)
     """Slots whose attempt was interrupted, with what they tried."""
-    numbers: dict[int, int] = field(default_factory=dict)
-    """Slot → Optuna's trial number, for trainings that run now."""
+    numbers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Slot → (identity in the record, number in memory), for trainings that run now."""
     handed: int = 0
     finished: set[int] = field(default_factory=set)
+    study_id: int = field(init=False)
+    """In the record."""
+
+    def __post_init__(self) -> None:
+        self.study_id = self.record.get_study_id_from_name(study_name(self.method, self.loss, self.replicate))
 
     def key(self, slot: int) -> Key:
         return Key("search", self.method, self.loss, "", self.replicate, slot)
 
-    def begin(self, point: Point, attrs: Mapping[str, Any]) -> int:
-        """Enter a given point as a running trial, in one step, and return its number."""
-        study_id = self.storage.get_study_id_from_name(self.optuna_study.study_name)
-        trial = create_trial(
-            state=TrialState.RUNNING, params=point, distributions=distributions(self.loss), user_attrs=dict(attrs)
+    def trials(self) -> list[FrozenTrial]:
+        """Return all that the record has."""
+        return self.record.get_all_trials(self.study_id, deepcopy=False)
+
+    def identity(self, trial: FrozenTrial) -> int:
+        """Return by what the record knows a trial."""
+        return self.record.get_trial_id_from_study_id_trial_number(self.study_id, trial.number)
+
+    def begin(self, slot: int, source: str) -> Point:
+        """Let the sampler ask, and enter what it says into the record in one step."""
+        space = distributions(self.loss)
+        trial = self.optuna_study.ask(space)
+        entry = create_trial(
+            state=TrialState.RUNNING,
+            params=trial.params,
+            distributions=space,
+            user_attrs={"slot": slot, "source": source},
         )
-        return self.storage.get_trial_number_from_id(self.storage.create_new_trial(study_id, template_trial=trial))
+        self.numbers[slot] = self.record.create_new_trial(self.study_id, template_trial=entry), trial.number
+        return dict(trial.params)
 
-    def fail(self, number: int, **attrs: Any) -> None:  # noqa: ANN401
-        """End a trial as failed, with the reason in its attributes."""
-        study_id = self.storage.get_study_id_from_name(self.optuna_study.study_name)
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        for name, value in attrs.items():
-            self.storage.set_trial_user_attr(trial_id, name, value)
-        self.optuna_study.tell(number, state=TrialState.FAIL)
-
-    def tell(self, number: int, cell: Mapping[str, Any]) -> None:
-        """End a trial with what its cell says."""
+    def end(self, identity: int, cell: Mapping[str, Any]) -> None:
+        """End a trial in the record with what its cell says."""
         if cell["state"] == "complete":
-            self.optuna_study.tell(number, cell["objective"])
+            self.record.set_trial_state_values(identity, TrialState.COMPLETE, [cell["objective"]])
         else:
-            self.fail(number, error=cell["error"])
+            self.fail(identity, error=cell["error"])
+
+    def fail(self, identity: int, **attrs: Any) -> None:  # noqa: ANN401
+        """End a trial in the record as failed, with the reason in its attributes."""
+        for name, value in attrs.items():
+            self.record.set_trial_user_attr(identity, name, value)
+        self.record.set_trial_state_values(identity, TrialState.FAIL)
+
+    def tell(self, slot: int, cell: Mapping[str, Any]) -> None:
+        """End the trial that a slot runs, in the record and for the sampler."""
+        identity, number = self.numbers.pop(slot)
+        self.end(identity, cell)
+        complete = cell["state"] == "complete"
+        self.optuna_study.tell(
+            number,
+            cell["objective"] if complete else None,
+            state=TrialState.COMPLETE if complete else TrialState.FAIL,
+        )
+        self.finished.add(slot)
 
 
 class SearchFeed:
@@ -131,13 +163,11 @@ class SearchFeed:
     def _open(
         self, storage: optuna.storages.BaseStorage, method: str, loss: str, replicate: int, counts: tuple[float, ...]
     ) -> _Search:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=study_name(method, loss, replicate),
-            direction="maximize",
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),
+        name, sampler = study_name(method, loss, replicate), optuna.samplers.RandomSampler(seed=0)
+        optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler
         )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
         points = opening(
             loss,
             self.recipe,
@@ -154,26 +184,28 @@ class SearchFeed:
         """Bring Optuna's record and the cells together after an interruption."""
         latest: dict[int, FrozenTrial] = {}
         space = set(distributions(search.loss))
-        for trial in search.optuna_study.get_trials(deepcopy=False):
+        for trial in search.trials():
             slot = trial.user_attrs.get("slot")
             if slot is not None and not trial.user_attrs.get("interrupted"):
                 latest[slot] = trial
             elif trial.state == TrialState.RUNNING:
-                search.fail(trial.number, interrupted=True)
+                search.fail(search.identity(trial), interrupted=True)
         for slot in range(self.config.trials_per_search):
             cell, trial = self.run.read_cell(search.key(slot)), latest.get(slot)
             if cell is not None:
                 if trial is None and set(point_of(cell)) == space:
-                    search.optuna_study.add_trial(_trial_from_cell(search.loss, slot, cell))
+                    entry = _trial_from_cell(search.loss, slot, cell)
+                    search.record.create_new_trial(search.study_id, template_trial=entry)
                 elif trial is not None and trial.state == TrialState.RUNNING:
-                    search.tell(trial.number, cell)
+                    search.end(search.identity(trial), cell)
                 search.finished.add(slot)
             elif trial is not None:
                 if trial.state == TrialState.RUNNING:
-                    search.fail(trial.number, interrupted=True)
+                    search.fail(search.identity(trial), interrupted=True)
                 if set(trial.params) == space:
                     search.again[slot] = (trial.user_attrs["source"], dict(trial.params))
         search.handed = len(search.finished)
+        search.optuna_study.add_trials(search.trials())
 
     def finished(self) -> bool:
         """Say whether every slot was handed out."""
@@ -187,8 +219,7 @@ class SearchFeed:
         if not waiting:
             return None
         search, slot = min(waiting, key=lambda pair: (pair[0].handed, len(pair[0].numbers)))
-        source, point, number = self._ask(search, slot)
-        search.numbers[slot] = number
+        source, point = self._ask(search, slot)
         search.handed += 1
         seed = derive(self.config.seed, "trial", search.method, search.replicate, slot)
         return training_of(self.recipe, search.key(slot), point, seed, source=source)
@@ -199,9 +230,7 @@ class SearchFeed:
         search = next(
             s for s in self.searches if (s.method, s.loss, s.replicate) == (key.method, key.loss, key.replicate)
         )
-        number = search.numbers.pop(key.number)
-        search.tell(number, cell)
-        search.finished.add(key.number)
+        search.tell(key.number, cell)
         if not self.decided:
             self._measure(cell)
             if len(self.measured) >= ENOUGH_MEASURED or self._all_fed():
@@ -245,18 +274,16 @@ class SearchFeed:
         if self.lowered is not None:
             self.lowered(self.trials, reason)
 
-    def _ask(self, search: _Search, slot: int) -> tuple[str, Point, int]:
-        """Return (source, point, Optuna's trial number) of a slot."""
+    def _ask(self, search: _Search, slot: int) -> tuple[str, Point]:
+        """Return (source, point) of a slot, which runs from now on."""
         given = search.again.pop(slot, None) or (search.opening[slot] if slot < len(search.opening) else None)
-        if given is not None:
-            source, point = given
-            return source, point, search.begin(point, {"slot": slot, "source": source})
-        seed = derive(self.config.seed, "tpe", search.method, search.replicate, slot)
-        search.optuna_study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
-        trial = search.optuna_study.ask(distributions(search.loss))
-        trial.set_user_attr("source", "tpe")
-        trial.set_user_attr("slot", slot)
-        return "tpe", dict(trial.params), trial.number
+        if given is None:
+            seed = derive(self.config.seed, "tpe", search.method, search.replicate, slot)
+            search.optuna_study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
+        else:
+            search.optuna_study.enqueue_trial(given[1])
+        source = given[0] if given else "tpe"
+        return source, search.begin(slot, source)
 
 
 def refuse_other_space(config: StudyConfig, run: RunDirectory, trials: int) -> None:
@@ -308,7 +335,7 @@ def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
 
 
 def _sqlite(run: RunDirectory) -> optuna.storages.RDBStorage:
-    """Open the database without waiting for the disk at every one of a trial's dozen commits.
+    """Open the database without waiting for the disk at every commit.
 
     A killed process loses nothing by that. After a power failure the cells, which do wait for the disk, fill it again.
     """

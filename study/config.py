@@ -252,10 +252,11 @@ class Resources:
                 )
         for name in ("gpus_per_trial", "gpus_per_worker"):
             amount = getattr(self, name)
-            if amount > 1 and not float(amount).is_integer():
+            if amount > 1:
                 raise InputError(
-                    f"--{name.replace('_', '-')}: {amount:g} GPUs cannot be given\n"
-                    "allowed: a whole number, or a part of one GPU, as 0.25 for four trainings on each"
+                    f"--{name.replace('_', '-')}: {amount:g} GPUs cannot be given, as a process computes on one\n"
+                    "allowed: 1, or a part of one GPU, as 0.25 for four trainings on each; a training on several GPUs "
+                    "has several workers: --workers-per-trial 2 --gpus-per-worker 1"
                 )
         _at_least("--workers-per-trial", self.workers_per_trial, 1)
         several = self.workers_per_trial > 1
@@ -263,7 +264,7 @@ class Resources:
             raise InputError(
                 f"--gpus-per-worker: with {self.gpus_per_worker:g} several workers of a training lie on one GPU, "
                 "and cannot meet there (NCCL)\n"
-                "allowed: a whole number; or trainings of one worker that share a GPU, as --gpus-per-trial 0.25"
+                "allowed: 1; or trainings of one worker that share a GPU, as --gpus-per-trial 0.25"
             )
         if several and self.gpus_per_trial:
             raise InputError("--gpus-per-trial is for trainings of one worker\nallowed: --gpus-per-worker")

@@ -205,9 +205,14 @@ class _Watch(tune.Callback):
         """Raise what the searcher could not, and look at the nodes."""
         if self.searcher.trouble is not None:
             raise self.searcher.trouble
-        for trial in trials:  # Tune says nothing of work that it could not give to an idle process
-            if trial.trial_id in self.searcher.running and trial.status == trial.ERROR:
-                self.searcher.on_trial_complete(trial.trial_id, error=True)
+        running = set(self.searcher.running)
+        for trial in reversed(trials):  # what runs is among the last of thousands
+            if not running:
+                break
+            if trial.trial_id in running:
+                running.discard(trial.trial_id)
+                if trial.status == trial.ERROR:  # Tune says nothing of work that it could not give to an idle process
+                    self.searcher.on_trial_complete(trial.trial_id, error=True)
         self.nodes.look()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401

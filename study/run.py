@@ -148,7 +148,11 @@ class RunDirectory:
             InputError: the directory is no run of this version.
         """
         if not self.study_file.is_file():
-            raise InputError(f"not a run directory: {self.path}\nexpected: a directory with study.json in it")
+            inside = ", ".join(sorted(file.parent.name for file in self.path.glob("*/study.json")))
+            raise InputError(
+                f"not a run directory: {self.path}\n"
+                f"expected: {f'one of the runs in it: {inside}' if inside else 'a directory with study.json in it'}"
+            )
         study: dict[str, Any] = read_json(self.study_file)
         if not isinstance(study, dict) or study.get("version") != VERSION:
             found = study.get("version") if isinstance(study, dict) else study
@@ -159,7 +163,7 @@ class RunDirectory:
         return study
 
     def refuse_copy(self, study: Mapping[str, Any]) -> None:
-        """Refuse a copy of tables and page without the cells: made again from nothing, they would be empty.
+        """Refuse a copy of tables and page without the cells: made again from nothing, they would be lost.
 
         Raises:
             InputError: the record counts cells, and there is none.
@@ -168,7 +172,7 @@ class RunDirectory:
         if done and not any((self.path / "cells").glob("*/*.json")):
             raise InputError(
                 f"{self.path}: no cells, though its record counts {done}: a copy of tables and page alone?\n"
-                "they can be read as they are, and made again where the whole run lies"
+                "they can be read as they are, and made again or gone on with where the whole run lies"
             )
 
     def write_study(self, study: Mapping[str, Any]) -> None:

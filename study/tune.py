@@ -56,7 +56,7 @@ def run(request: Request) -> int:
         return run_all(request)
     if request.resume is not None:
         directory = RunDirectory(request.resume)
-        directory.read_study()
+        directory.refuse_copy(directory.read_study())
         with locked(directory):
             # Read again: the process that held the run until now may have written its last word.
             return _go_on(request, directory, directory.read_study())

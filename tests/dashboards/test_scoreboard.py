@@ -91,6 +91,17 @@ def test_the_column_of_the_reference_is_no_difference_to_itself(tmp_path):
     assert 'title="difference to ce, 95 %">hem+<' in heading
 
 
+def test_two_runs_of_a_task_keep_their_figures_apart(tmp_path):
+    other = {**RUN, "name": "all/again", "dataset": "letters"}
+    lead = cell("hem+", run="all/again", difference=0.05, low=0.01, high=0.09)
+    theirs = [cell("ce", run="all/again", mean=0.7), lead]
+    text = page(tmp_path, runs=[RUN, other], cells=[*content()["cells"], *theirs])
+    first, second = text[text.index('id="tuned-table"') :].split("</table>")[0].split("<tr>")[2:4]
+    for row, figures, data in ((first, ("90.0 %", "−2.0 ["), "mnist5k"), (second, ("70.0 %", "+5.0 ["), "letters")):
+        assert data in row
+        assert all(figure in row for figure in figures), data
+
+
 def test_no_information_is_said(tmp_path):
     text = page(tmp_path, cells=[cell("ce"), cell("hem+", ours="no information", difference=0.1)])
     assert "no information" in text

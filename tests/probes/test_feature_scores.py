@@ -36,6 +36,16 @@ def test_knn_of_samples_that_lie_close_together():
     assert knn(train, asked) == pytest.approx(-exact, rel=1e-4)
 
 
+def test_knn_of_classes_that_have_collapsed_to_points():
+    """Far from each other and from their mean, as at the end of a long training."""
+    draw = np.random.default_rng(2)
+    centres = draw.normal(size=(10, 32))
+    train, asked = (np.repeat(centres, count, 0) + 1e-4 * draw.normal(size=(10 * count, 32)) for count in (100, 5))
+    unit = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (train, asked)]
+    exact = np.sort(np.linalg.norm(unit[1][:, None] - unit[0][None], axis=2), axis=1)[:, 49]
+    assert knn(train, asked) == pytest.approx(-exact, rel=1e-6)
+
+
 def test_knn_of_features_that_are_all_zero():
     assert knn([[0.0, 0.0], [0.3, 0.954]], [[1.0, 0.0]], k=1) == pytest.approx([-1.0])
     assert knn([[2.0, 0.0], [0.0, 3.0]], [[0.0, 0.0]], k=2) == pytest.approx([-1.0])

@@ -116,11 +116,12 @@ def test_a_damaged_record_is_named(copy, change, words):
 
 
 def test_a_copy_without_cells_keeps_its_tables_and_page(copy, tmp_path):
-    """As results/reference: made again from nothing, its tables, verdict and page would be empty."""
+    """As results/reference: made again from nothing, its tables, verdict and page would be lost."""
     shutil.rmtree(copy / "cells")
     before = {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file() and path.name != ".lock"}
     outputs = f"theirs={tmp_path / 'outputs.npz'}"
     for command, argv in (
+        ("tune", ["--resume", str(copy)]),
         ("report", [str(copy)]),
         ("report", [str(copy), str(tmp_path / "other")]),
         ("evaluate", [str(copy)]),

@@ -65,6 +65,7 @@ def refused(capsys, *argv):
         ([*TASK, "--cpus-per-trial", "0"], ["--cpus-per-trial", "above 0"]),
         ([*TASK, "--cpus-per-trial", "nan"], ["--cpus-per-trial", "finite number above 0", "nan"]),
         ([*TASK, "--gpus-per-trial", "inf"], ["--gpus-per-trial", "inf GPUs cannot be given"]),
+        ([*TASK, "--gpus-per-trial", "2"], ["2 GPUs cannot be given", "--workers-per-trial 2 --gpus-per-worker 1"]),
         ([*TASK, "--workers-per-trial", "2", "--cpus-per-worker", "0.01"], ["--cpus-per-worker", "above 0.01"]),
         (
             [*TASK, "--workers-per-trial", "2", "--gpus-per-worker", "0.5"],

@@ -419,7 +419,7 @@ def test_what_the_cluster_never_has_is_refused(cluster, asked, words):
         ({"gpus_per_trial": 0.25, "cpus_per_trial": 0.5}, 8),
         ({"gpus_per_trial": 0.25, "cpus_per_trial": 4}, 2),
         ({"gpus_per_trial": 1}, 2),
-        ({"gpus_per_trial": 2}, 0),
+        ({"gpus_per_trial": 1, "cpus_per_trial": 16}, 0),
         ({"workers_per_trial": 2, "gpus_per_worker": 1}, 1),  # one worker a node
     ],
 )

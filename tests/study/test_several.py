@@ -37,6 +37,8 @@ def test_only_runs_that_have_begun_are_reported(tmp_path):
     (tmp_path / "continual").mkdir()
     (tmp_path / "continual" / "study.json").write_text(json.dumps({"version": 1}))
     assert [run.path.name for run in run_directories(tmp_path)] == ["continual"]
+    with pytest.raises(InputError, match=r"not a run directory: .*\nexpected: one of the runs in it: continual"):
+        RunDirectory(tmp_path).read_study()
 
 
 def test_a_single_run_stands_for_itself(tmp_path):

@@ -75,9 +75,9 @@ def test_two_processes_on_one_run_are_kept_apart(smoke, capsys):
 
 
 def test_resources_that_are_not_there_are_refused(tmp_path):
-    finished = commands.run(*commands.SMOKE, "--output", tmp_path / "run", "--gpus-per-trial", 64)
+    finished = commands.run(*commands.SMOKE, "--output", tmp_path / "run", "--cpus-per-trial", 64)
     assert finished.returncode == 2
-    assert "64 GPU" in finished.stderr
+    assert "64 CPU" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 

@@ -112,7 +112,7 @@ class StageProgress:
         self.images[loss] += int(cell.get("images", 0))
         if cell["state"] != "complete":
             self.failed[loss] += 1
-        elif self.metric and "objective" in cell:
+        elif self.metric and cell.get("objective") is not None:
             self.best[loss] = max(self.best.get(loss, float("-inf")), cell["objective"])
         self._show(loss)
         if self.bars is None:
@@ -162,7 +162,7 @@ class StageProgress:
         left = self.time_left()
         if cell["state"] != "complete":
             what = f"failed: {str(cell['error']).splitlines()[0]}"
-        elif self.metric and "objective" in cell:
+        elif self.metric and cell.get("objective") is not None:
             what = f"{self.metric.replace('_', ' ')} {cell['objective']:.3f}"
         else:
             what = "done"

@@ -89,6 +89,8 @@ _TRAINING = {
     "images?": int,
 }
 _TRAINED = {**_TRAINING, "objective": float, "metrics": {str: MAYBE}, "epochs": [{"epoch": int, "seconds": MAYBE}]}
+_RETRAINED = {**_TRAINED, "objective": MAYBE}
+"""A task may retrain without validation images."""
 _MEASURED = {"rows?": [_ROW], "curves?": [_CURVE], "health?": [_HEALTH], "examples?": [_EXAMPLE], "made_of?": [str]}
 _KEY = {"stage": str, "method": str, "loss": str, "arm": str, "replicate": int, "number": int, "variant": str}
 _TRAININGS = ("search", "rescore", "confirm", "sweep")
@@ -100,7 +102,7 @@ def cell_shape(stage: str, state: object) -> Shape:
     if state != "complete":
         more = {**(_TRAINING if stage in _TRAININGS else {}), "error": str}
     elif stage in _TRAININGS:
-        more = _TRAINED
+        more = _RETRAINED if stage == "confirm" else _TRAINED
     else:
         more = {"steps": [_STEP], "missing?": {str: str}} if stage == "cost" else _MEASURED
     return {"key": _KEY, "state": str, "seconds": MAYBE, **more}

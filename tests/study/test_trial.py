@@ -13,9 +13,10 @@ from study.data.types import Images, Source
 from study.measure import load_network
 from study.methods import Running
 from study.options import study_config
+from study.progress import StageProgress
 from study.recent import Recent
 from study.run import Key, RunDirectory
-from study.trial import Training, build_network, save_weights, splits, train
+from study.trial import Training, build_network, run_training, save_weights, splits, train
 from study.watchdog import Watchdog
 from study.work import Job, do_job
 from tests.study.test_search import RECIPE, config
@@ -183,3 +184,23 @@ def test_a_process_whose_gpu_is_lost_to_it_ends_and_leaves_no_failed_cell(tmp_pa
         else:
             work()
             assert run.read_cell(key)["reason"] == "error"
+
+
+def test_a_retraining_without_validation_images_is_whole(monkeypatch, tmp_path, capsys):
+    """As of long-tailed CIFAR at preset paper, which is retrained on all of the field's images."""
+    monkeypatch.setattr("study.tasks.imbalanced.N_MAX", {"cifar10": 20})
+    draw = np.random.default_rng(0)
+    parts = [Images(draw.integers(0, 256, (10 * n, 8, 8, 3), np.uint8), np.repeat(np.arange(10), n)) for n in (25, 2)]
+    source = Source("cifar10", *parts, classes=tuple("abcdefghij"), licence="")
+    study = replace(STUDY, preset="paper", dataset="cifar10", epochs=1, imbalance_ratio=2.0)
+    key, run = Key("confirm", "plain", "ce", "tuned", 0, 0), RunDirectory(tmp_path)
+    assert len(splits(study, source, 0, final=True).validation) == 0
+    run_training(Training(key, {**RECIPE, "warmup_epochs": 0}, {}, 0), study, source, run)
+    cell = run.read_cell(key)
+    assert (cell["state"], cell["objective"]) == ("complete", None)
+    with StageProgress("confirm", {"ce": 1}, metric="balanced_accuracy") as shown:
+        shown.done(key, cell)
+    assert "done" in capsys.readouterr().out
+    run.tell_damage()
+    assert capsys.readouterr().out == ""
+    assert run.read_cell(key) == cell

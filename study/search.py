@@ -27,6 +27,8 @@ FEWEST_TRIALS = 4
 SLOWER_ALLOWED = 1.6
 ENOUGH_MEASURED = 2
 EPOCHS_BEFORE_MEASURE = 1
+ODD = (ValueError, LookupError, TypeError, AssertionError)
+"""What Optuna raises of rows that it did not write."""
 
 
 def training_of(recipe: Mapping[str, Any], key: Key, point: Point, seed: int, **more: Any) -> Training:  # noqa: ANN401
@@ -181,31 +183,36 @@ class SearchFeed:
         return _Search(method, loss, replicate, storage, study, points)
 
     def _take_over(self, search: _Search) -> None:
-        """Bring Optuna's record and the cells together after an interruption."""
-        latest: dict[int, FrozenTrial] = {}
-        space = set(distributions(search.loss))
-        for trial in search.trials():
+        """Bring Optuna's record and the cells together after an interruption, and give the sampler what the cells say.
+
+        So it knows every slot once, and in their order, whatever attempts the record holds besides.
+        """
+        cells = searched(self.config, self.run, search.method, search.loss, search.replicate)
+        trials = search.trials()
+        latest = {trial.user_attrs.get("slot"): trial for trial in trials}
+        for trial in trials:
             slot = trial.user_attrs.get("slot")
-            if slot is not None and not trial.user_attrs.get("interrupted"):
-                latest[slot] = trial
+            if trial.state == TrialState.RUNNING and latest[slot] is trial and slot in cells:
+                search.end(search.identity(trial), cells[slot])
             elif trial.state == TrialState.RUNNING:
                 search.fail(search.identity(trial), interrupted=True)
-        for slot in range(self.config.trials_per_search):
-            cell, trial = self.run.read_cell(search.key(slot)), latest.get(slot)
-            if cell is not None:
-                if trial is None and set(point_of(cell)) == space:
-                    entry = _trial_from_cell(search.loss, slot, cell)
-                    search.record.create_new_trial(search.study_id, template_trial=entry)
-                elif trial is not None and trial.state == TrialState.RUNNING:
-                    search.end(search.identity(trial), cell)
-                search.finished.add(slot)
-            elif trial is not None:
-                if trial.state == TrialState.RUNNING:
-                    search.fail(search.identity(trial), interrupted=True)
-                if set(trial.params) == space:
+            if slot not in cells and "source" in trial.user_attrs:
+                # Of an attempt that was marked as interrupted before, too: a run may be stopped again before its turn.
+                if _entry(search.loss, TrialState.RUNNING, trial.params, {}) is not None:
                     search.again[slot] = (trial.user_attrs["source"], dict(trial.params))
+        for slot, cell in cells.items():
+            search.finished.add(slot)
+            entry, trial = _trial_from_cell(search.loss, slot, cell), latest.get(slot)
+            if entry is None:
+                continue
+            search.optuna_study.add_trial(entry)
+            if (
+                trial is None
+                or trial.user_attrs.get("interrupted")
+                or trial.state not in (TrialState.RUNNING, entry.state)
+            ):
+                search.record.create_new_trial(search.study_id, template_trial=entry)
         search.handed = len(search.finished)
-        search.optuna_study.add_trials(search.trials())
 
     def finished(self) -> bool:
         """Say whether every slot was handed out."""
@@ -323,7 +330,12 @@ def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
         raise InputError(
             f"{run.storage} cannot be used now: {error.orig}\nclose what else has it open; is the disk full?"
         ) from error
-    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+    except RuntimeError as error:
+        raise InputError(
+            f"{run.storage} cannot be used: {error}\n"
+            "allowed: what that asks for; or move the file away: a new one is filled from the cells"
+        ) from error
+    except (*ODD, sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         aside = run.storage.with_suffix(".db.damaged")
         run.storage.replace(aside)
         run.storage.with_name(f"{run.storage.name}-journal").unlink(missing_ok=True)
@@ -353,18 +365,24 @@ def study_name(method: str, loss: str, replicate: int) -> str:
     return f"{method}/{loss}/r{replicate}"
 
 
-def _trial_from_cell(loss: str, slot: int, cell: Mapping[str, Any]) -> FrozenTrial:
-    """Return Optuna's record of a trial whose cell outlived the database."""
-    complete = cell["state"] == "complete"
-    space = distributions(loss)
+def _trial_from_cell(loss: str, slot: int, cell: Mapping[str, Any]) -> FrozenTrial | None:
+    """Return what Optuna is to know of a trial that has a cell; None as `_entry`."""
     attrs = {"slot": slot, "source": cell["training"]["source"]}
-    return create_trial(
-        state=TrialState.COMPLETE if complete else TrialState.FAIL,
-        value=cell["objective"] if complete else None,
-        params={k: v for k, v in point_of(cell).items() if k in space},
-        distributions=space,
-        user_attrs=attrs if complete else {**attrs, "error": cell["error"]},
-    )
+    if cell["state"] == "complete":
+        return _entry(loss, TrialState.COMPLETE, point_of(cell), attrs, cell["objective"])
+    return _entry(loss, TrialState.FAIL, point_of(cell), {**attrs, "error": cell["error"]})
+
+
+def _entry(
+    loss: str, state: TrialState, point: Mapping[str, Any], attrs: dict[str, Any], value: float | None = None
+) -> FrozenTrial | None:
+    """Return a trial as Optuna knows it; None if its point is not one of the space that the loss has now."""
+    try:
+        return create_trial(
+            state=state, value=value, params=dict(point), distributions=distributions(loss), user_attrs=attrs
+        )
+    except ValueError:
+        return None
 
 
 def point_of(cell: Mapping[str, Any]) -> Point:

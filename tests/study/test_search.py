@@ -1,6 +1,8 @@
 """The fair search, driven without Ray: a feed gets cells from a made-up objective."""
 
+import contextlib
 import math
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -212,6 +214,73 @@ def test_killed_and_resumed_tries_what_an_undisturbed_search_tries(tmp_path, sto
             assert not [t for t in trials if t.state == TrialState.RUNNING]
             counted = [t for t in trials if not t.user_attrs.get("interrupted")]
             assert sorted(t.user_attrs["slot"] for t in counted) == list(range(10))
+
+
+def test_killed_again_before_a_slots_turn_it_still_tries_the_same_point(tmp_path):
+    """Three at a time: what the sampler would say by now is another point than what the slot's first attempt had."""
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=14)
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    drive(feed, run, 9)
+    torn, other, done = feed.next(), feed.next(), feed.next()
+    assert torn.source == "tpe"
+    finish(feed, run, done)
+    for _ in range(2):
+        SearchFeed(study, run, RECIPE, COUNTS)  # taken over, and killed again
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    assert (feed.next(), feed.next()) == (torn, other)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "update trial_params set param_value = 99 where trial_id = 2 and param_name = 'learning_rate'",
+        "update trials set datetime_start = null where trial_id = 2",
+        "update trials set state = 'RUNNING' where trial_id = 2",
+        "update trials set state = 'FAIL' where trial_id = 2",
+        "update trials set state = 'ODD' where trial_id = 2",
+        "update trial_params set distribution_json = '{' where trial_id = 2",
+        "delete from trial_values where trial_id = 2",
+        "delete from trial_user_attributes where trial_id = 7 and key = 'source'",
+        "update trial_user_attributes set value_json = '99' where trial_id = 7 and key = 'slot'",
+    ],
+)
+def test_whatever_the_record_holds_the_sampler_knows_what_the_cells_say(tmp_path, odd):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=10)
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    drive(feed, run, 6)
+    feed.next()
+    with contextlib.closing(sqlite3.connect(run.storage)) as database:
+        assert database.execute(odd).rowcount >= 1
+        database.commit()
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    assert len(drive(feed, run)) == 4
+    told = feed.searches[0].optuna_study.get_trials()
+    assert [t.params for t in told] == [point_of(cell) for cell in rows(run, study, "ce")]
+    recorded = optuna.storages.RDBStorage(f"sqlite:///{run.storage}").get_all_trials(1)
+    assert not [t for t in recorded if t.state == TrialState.RUNNING]
+    assert {t.user_attrs.get("slot") for t in recorded if t.state == TrialState.COMPLETE} >= set(range(10))
+
+
+def test_a_cell_that_was_lost_counts_once_for_the_sampler(tmp_path):
+    run, study = RunDirectory(tmp_path / "run"), config(losses=("ce",), replicates=1, trials=14)
+    calm = RunDirectory(tmp_path / "calm")
+    for one in (run, calm):
+        one.path.mkdir()
+        drive(SearchFeed(study, one, RECIPE, COUNTS), one, 10)
+    run.cell(Key("search", "plain", "ce", "", 0, 8)).unlink()
+    for one in (run, calm):
+        drive(SearchFeed(study, one, RECIPE, COUNTS), one)
+    assert [c["training"] for c in rows(run, study, "ce")] == [c["training"] for c in rows(calm, study, "ce")]
+
+
+def test_the_database_of_another_optuna_is_said_to_be_one(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",))
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run, 1)
+    with contextlib.closing(sqlite3.connect(run.storage)) as database:
+        database.execute("update alembic_version set version_num = 'v2.6.0.a'")
+        database.commit()
+    with pytest.raises(InputError, match=r"optuna.db cannot be used: .*optuna storage upgrade .*\nallowed: "):
+        SearchFeed(study, run, RECIPE, COUNTS)
 
 
 def test_a_lost_database_is_filled_from_the_cells(tmp_path, capsys):

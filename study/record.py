@@ -12,6 +12,7 @@ from study.config import Resources, StudyConfig
 from study.host import git_commit, machine, versions
 from study.run import VERSION, Key, RunDirectory
 from study.seeds import derive
+from study.spaces import declared_ranges
 from study.tasks import PROBES, get_task
 from study.trial import splits
 
@@ -54,8 +55,6 @@ def session(study: dict[str, Any], resources: Resources, command: str) -> None:
 
 def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> dict[str, Any]:
     """Fill in (again, after losses were added) what follows from the config and the data."""
-    from hem.registry import get_loss
-
     task = get_task(config.task)
     if config.planned_seconds is None:
         study["budget"]["trials"] = config.trials
@@ -69,13 +68,9 @@ def describe(study: dict[str, Any], config: StudyConfig, source: "Source") -> di
         losses=list(config.losses),
         methods=list(config.methods),
         arms=list(config.arms),
+        # Those that were searched: a search that is done keeps them, and one that is not is refused others.
         own_ranges={
-            loss: {
-                name: {"low": low, "high": high, "scale": scale}
-                for name, (low, high, scale) in (get_loss(loss).ranges or {}).items()
-            }
-            for loss in config.losses
-            if ":" in loss
+            loss: study.get("own_ranges", {}).get(loss, declared_ranges(loss)) for loss in config.losses if ":" in loss
         },
         replicates=config.replicates,
         objective=config.objective,

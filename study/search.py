@@ -4,6 +4,7 @@ A search has slots, the same number for every loss. A slot is done when its cell
 failed Optuna trial marked `interrupted`; its parameters are tried again in the same slot, and it counts for nothing.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -17,7 +18,7 @@ from study.config import StudyConfig
 from study.errors import InputError
 from study.run import Key, RunDirectory
 from study.seeds import derive
-from study.spaces import Point, distributions, near_edge, opening, split_point
+from study.spaces import Point, declared_ranges, distributions, near_edge, opening, split_point
 from study.trial import Training, splits
 
 if TYPE_CHECKING:
@@ -293,13 +294,16 @@ class SearchFeed:
         return source, search.begin(slot, source)
 
 
-def refuse_other_space(config: StudyConfig, run: RunDirectory, trials: int) -> None:
-    """Refuse to go on with a search that was begun with other parameters than its loss has now.
+def refuse_other_space(
+    config: StudyConfig, run: RunDirectory, trials: int, own_ranges: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse to go on with a search that was begun with other parameters, or ranges of them, than its loss has now.
 
     Args:
         config: the study.
         run: where its cells are.
         trials: of a search; one that has them all is not gone on with.
+        own_ranges: of losses of one's own, as the record has them.
 
     Raises:
         InputError: it was begun with another version of this project, or of a user's own loss.
@@ -307,15 +311,22 @@ def refuse_other_space(config: StudyConfig, run: RunDirectory, trials: int) -> N
     for replicate in range(config.replicates):
         for method, loss in config.pairs:
             done = searched(config, run, method, loss, replicate)
+            if len(done) >= trials:
+                continue
             space = set(distributions(loss))
-            other = [cell for cell in done.values() if set(point_of(cell)) != space]
-            if other and len(done) < trials:
-                raise InputError(
-                    f"the search of {loss} was begun with {', '.join(sorted(point_of(other[0])))}\n"
-                    f"now it has {', '.join(sorted(space))}\n"
-                    "finish the run with the version that began it (sessions in study.json has the commit; a loss of "
-                    "your own is yours to restore), or start another"
-                )
+            other = [point for cell in done.values() if set(point := point_of(cell)) != space]
+            then, now = (own_ranges or {}).get(loss), declared_ranges(loss) if ":" in loss else None
+            if other:
+                before, after = (", ".join(sorted(names)) for names in (other[0], space))
+            elif then is not None and then != now:
+                before, after = (f"the ranges {json.dumps(ranges)}" for ranges in (then, now))
+            else:
+                continue
+            raise InputError(
+                f"the search of {loss} was begun with {before}\nnow it has {after}\n"
+                "finish the run with the version that began it (sessions in study.json has the commit; a loss of "
+                "your own is yours to restore), or start another"
+            )
 
 
 def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:

@@ -39,6 +39,14 @@ def _declared(low: float, high: float, scale: str) -> BaseDistribution:
     return FloatDistribution(low, high, log=scale == "log")
 
 
+def declared_ranges(loss: str) -> dict[str, dict[str, Any]]:
+    """Return parameter → {low, high, scale} of a loss of one's own, as the record has them."""
+    from hem.registry import get_loss
+
+    ranges = get_loss(loss).ranges or {}
+    return {name: {"low": low, "high": high, "scale": scale} for name, (low, high, scale) in ranges.items()}
+
+
 def own_name(parameter: str) -> str:
     """Return the name of a loss's own parameter in a search, so that it cannot hide a shared one."""
     return f"loss.{parameter}"

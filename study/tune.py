@@ -139,7 +139,8 @@ def _go_on(request: Request, directory: "RunDirectory", study: dict[str, Any]) -
     directory.tell_damage()
     source = _checked(config, request)
     preflight.same_data(study, source)
-    search.refuse_other_space(config, directory, (study["budget"]["trials"] or config.trials) // config.replicates)
+    trials = (study["budget"]["trials"] or config.trials) // config.replicates
+    search.refuse_other_space(config, directory, trials, study.get("own_ranges"))
     if request.dry_run:
         preflight.dry_run(config, request.resources, source, directory)
         return COMPLETE

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from examples.own_loss import GeneralisedCE
 from search_spaces.imbalanced import RECIPES
 from search_spaces.losses import LOSS_SPACES
 from search_spaces.shared import SHARED
@@ -17,9 +18,10 @@ from study.config import StudyConfig
 from study.data.embedded import digits
 from study.errors import InputError
 from study.options import study_config
+from study.record import describe
 from study.run import Key, RunDirectory
 from study.search import SearchFeed, point_of, refuse_other_space, starting_counts, study_name, training_of
-from study.spaces import near_edge, opening
+from study.spaces import declared_ranges, near_edge, opening
 from study.trial import _begin, splits
 
 RECIPE = RECIPES["mnist5k"]
@@ -428,3 +430,19 @@ def test_a_search_of_other_parameters_is_not_gone_on_with(tmp_path):
     [hem] = [one for one in SearchFeed(study, run, RECIPE, COUNTS).searches if (one.loss, one.replicate) == ("hem", 0)]
     assert 0 in hem.finished
     assert all("loss.M" in trial.params for trial in hem.optuna_study.get_trials())
+
+
+def test_a_search_of_other_ranges_is_not_gone_on_with(tmp_path, monkeypatch):
+    """Of a loss of one's own: its points would come from two spaces, and its winner be near the edge of one of them."""
+    loss = "examples.own_loss:GeneralisedCE"
+    run, study = RunDirectory(tmp_path), config(dataset="digits", losses=("ce", loss))
+    drive(SearchFeed(study, run, RECIPE, COUNTS), run, stop_after=5)
+    then = {"own_ranges": {loss: declared_ranges(loss)}, "budget": {}}
+    refuse_other_space(study, run, 10, then["own_ranges"])
+    monkeypatch.setattr(GeneralisedCE, "ranges", {"q": (0.6, 0.8, "linear")})
+    said = r'the search of examples.* was begun with the ranges .*"low": 0.1, .*\nnow it has the ranges .*"low": 0.6, '
+    with pytest.raises(InputError, match=said):
+        refuse_other_space(study, run, 10, then["own_ranges"])
+    refuse_other_space(study, run, 1, then["own_ranges"])  # it has all that it was to have
+    assert describe(then, study, digits())["own_ranges"][loss]["q"]["low"] == 0.1, "those of the search"
+    SearchFeed(study, run, RECIPE, COUNTS, trials=1)

@@ -343,7 +343,7 @@ def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
         ) from error
     except RuntimeError as error:
         raise InputError(
-            f"{run.storage} cannot be used: {error}\n"
+            f"{run.storage} is of another Optuna: {error}\n"
             "allowed: what that asks for; or move the file away: a new one is filled from the cells"
         ) from error
     except (*ODD, sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:

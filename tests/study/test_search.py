@@ -281,7 +281,7 @@ def test_the_database_of_another_optuna_is_said_to_be_one(tmp_path):
     with contextlib.closing(sqlite3.connect(run.storage)) as database:
         database.execute("update alembic_version set version_num = 'v2.6.0.a'")
         database.commit()
-    with pytest.raises(InputError, match=r"optuna.db cannot be used: .*optuna storage upgrade .*\nallowed: "):
+    with pytest.raises(InputError, match=r"optuna.db is of another Optuna: .*optuna storage upgrade .*\nallowed: "):
         SearchFeed(study, run, RECIPE, COUNTS)
 
 

@@ -19,6 +19,7 @@ from study.errors import InputError
 from study.run import Key, RunDirectory
 from study.seeds import derive
 from study.spaces import Point, declared_ranges, distributions, near_edge, opening, split_point
+from study.storage import open_storage, writing
 from study.trial import Training, splits
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ FEWEST_TRIALS = 4
 SLOWER_ALLOWED = 1.6
 ENOUGH_MEASURED = 2
 EPOCHS_BEFORE_MEASURE = 1
-ODD = (ValueError, LookupError, TypeError, AssertionError)
-"""What Optuna raises of rows that it did not write."""
 
 
 def training_of(recipe: Mapping[str, Any], key: Key, point: Point, seed: int, **more: Any) -> Training:  # noqa: ANN401
@@ -96,9 +95,15 @@ class _Search:
             distributions=space,
             user_attrs={"slot": slot, "source": source},
         )
-        self.numbers[slot] = self.record.create_new_trial(self.study_id, template_trial=entry), trial.number
+        self.numbers[slot] = self.enter(entry), trial.number
         return dict(trial.params)
 
+    @writing
+    def enter(self, entry: FrozenTrial) -> int:
+        """Enter a trial into the record; return by what the record knows it."""
+        return self.record.create_new_trial(self.study_id, template_trial=entry)
+
+    @writing
     def end(self, identity: int, cell: Mapping[str, Any]) -> None:
         """End a trial in the record with what its cell says."""
         if cell["state"] == "complete":
@@ -106,6 +111,7 @@ class _Search:
         else:
             self.fail(identity, error=cell["error"])
 
+    @writing
     def fail(self, identity: int, **attrs: Any) -> None:  # noqa: ANN401
         """End a trial in the record as failed, with the reason in its attributes."""
         for name, value in attrs.items():
@@ -163,6 +169,7 @@ class SearchFeed:
         for search in self.searches:
             self._take_over(search)
 
+    @writing
     def _open(
         self, storage: optuna.storages.BaseStorage, method: str, loss: str, replicate: int, counts: tuple[float, ...]
     ) -> _Search:
@@ -212,7 +219,7 @@ class SearchFeed:
                 or trial.user_attrs.get("interrupted")
                 or trial.state not in (TrialState.RUNNING, entry.state)
             ):
-                search.record.create_new_trial(search.study_id, template_trial=entry)
+                search.enter(entry)
         search.handed = len(search.finished)
 
     def finished(self) -> bool:
@@ -327,48 +334,6 @@ def refuse_other_space(
                 "finish the run with the version that began it (sessions in study.json has the commit; a loss of "
                 "your own is yours to restore), or start another"
             )
-
-
-def open_storage(run: RunDirectory) -> optuna.storages.BaseStorage:
-    """Open optuna.db; one that was damaged is set aside, and the cells fill a new one."""
-    import sqlalchemy.exc
-
-    try:
-        storage = _sqlite(run)
-        for summary in optuna.study.get_all_study_summaries(storage):
-            optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False)
-    except sqlalchemy.exc.OperationalError as error:
-        raise InputError(
-            f"{run.storage} cannot be used now: {error.orig}\nclose what else has it open; is the disk full?"
-        ) from error
-    except RuntimeError as error:
-        raise InputError(
-            f"{run.storage} is of another Optuna: {error}\n"
-            "allowed: what that asks for; or move the file away: a new one is filled from the cells"
-        ) from error
-    except (*ODD, sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        aside = run.storage.with_suffix(".db.damaged")
-        run.storage.replace(aside)
-        run.storage.with_name(f"{run.storage.name}-journal").unlink(missing_ok=True)
-        print(
-            f"{run.storage.name} is damaged ({type(error).__name__}): set aside as {aside.name}, rebuilt from the cells"
-        )
-        storage = _sqlite(run)
-    return storage
-
-
-def _sqlite(run: RunDirectory) -> optuna.storages.RDBStorage:
-    """Open the database without waiting for the disk at every commit.
-
-    A killed process loses nothing by that. After a power failure the cells, which do wait for the disk, fill it again.
-    """
-    from sqlalchemy import event
-
-    url = f"sqlite:///{run.storage}"
-    storage = optuna.storages.RDBStorage(url)
-    event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    storage.engine.dispose()
-    return storage
 
 
 def study_name(method: str, loss: str, replicate: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from examples.own_loss import GeneralisedCE
@@ -16,7 +17,7 @@ from search_spaces.losses import LOSS_SPACES
 from search_spaces.shared import SHARED
 from study.config import StudyConfig
 from study.data.embedded import digits
-from study.errors import InputError
+from study.errors import CannotGoOn, InputError
 from study.options import study_config
 from study.record import describe
 from study.run import Key, RunDirectory
@@ -283,6 +284,28 @@ def test_the_database_of_another_optuna_is_said_to_be_one(tmp_path):
         database.commit()
     with pytest.raises(InputError, match=r"optuna.db is of another Optuna: .*optuna storage upgrade .*\nallowed: "):
         SearchFeed(study, run, RECIPE, COUNTS)
+
+
+def test_a_database_that_cannot_be_written_stops_the_study_in_a_sentence(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=10)
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    drive(feed, run, 2)
+    training = feed.next()
+    feed.searches[0].record.engine.dispose()
+    sqlalchemy.event.listen(  # no page more than it has
+        feed.searches[0].record.engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count = 1")
+    )
+
+    def go_on():
+        finish(feed, run, training)
+        drive(feed, run)
+
+    with pytest.raises(CannotGoOn, match=r"optuna.db cannot be written: database or disk is full"):
+        go_on()
+    feed = SearchFeed(study, run, RECIPE, COUNTS)
+    assert training.key.number in feed.searches[0].finished
+    drive(feed, run)
+    assert all(cell is not None for cell in rows(run, study, "ce"))
 
 
 def test_a_lost_database_is_filled_from_the_cells(tmp_path, capsys):

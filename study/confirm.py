@@ -72,7 +72,7 @@ def rescore_trainings(config: StudyConfig, run: RunDirectory, recipe: Mapping[st
 
 
 def winner(config: StudyConfig, run: RunDirectory, search: Search, metric: str = "") -> Winner | None:
-    """Return the trial with the best mean of its two scores; None if no trial of the search finished.
+    """Return the trial with the best mean of its two scores; None if none has both.
 
     Args:
         config: the study.

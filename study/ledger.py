@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from study.config import StudyConfig
-from study.confirm import Search, confirm_keys, winners
+from study.confirm import Search, best_trials, confirm_keys, rescored_key, winners
 from study.cost import cost_key
 from study.radii import named
 from study.run import BEST, STAGES, Key, RunDirectory
+from study.search import searched
 from study.tasks import get_task
 
 
@@ -125,9 +126,21 @@ def failures(config: StudyConfig, run: RunDirectory) -> dict[Key, str]:
     for key in asked(config, run):
         if key not in failed and run.read_cell(key) is None:
             loss = "ce" if key.arm == "dropin" else key.loss
-            lost = key.arm not in ("", "default") and (key.method, loss, key.replicate) not in named
-            failed[key] = f"no trial of {loss} finished in replicate {key.replicate}" if lost else "not done yet"
+            search = (key.method, loss, key.replicate)
+            of_winner = key.arm not in ("", "default") and search not in named
+            failed[key] = (of_winner and _without_winner(config, run, search)) or "not done yet"
     return failed
+
+
+def _without_winner(config: StudyConfig, run: RunDirectory, search: Search) -> str:
+    """Return why a search has no winner; "" if it may have one yet."""
+    _, loss, replicate = search
+    best = best_trials(config, run, search)
+    if not best and searched(config, run, *search):
+        return f"no trial of {loss} finished in replicate {replicate}"
+    if best and all(run.read_cell(rescored_key(search, slot)) is not None for slot, _ in best):
+        return f"no trial of {loss} finished again, with a fresh seed, in replicate {replicate}"
+    return ""
 
 
 def forget_failures(run: RunDirectory, stages: Sequence[str] = STAGES) -> None:

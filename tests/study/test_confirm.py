@@ -53,6 +53,17 @@ def test_a_search_whose_trials_all_failed_has_no_winner_and_is_named(tmp_path):
     assert Key("search", "plain", "hem", "", 0, 0) not in failed, "a diverged trial is a result"
 
 
+def test_a_search_without_a_winner_is_said_to_be_unfinished_or_why(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"), replicates=1, trials=4)
+    tuned = Key("confirm", "plain", "hem", "tuned", 0, 0)
+    assert ledger.failures(study, run)[tuned] == "not done yet"
+    trial(run, SEARCH, 0, 0.5)
+    assert ledger.failures(study, run)[tuned] == "not done yet", "it is to be scored again"
+    again = {"state": "failed", "reason": "diverged", "error": "diverged"}
+    run.write_cell(confirm.rescored_key(SEARCH, 0), again)
+    assert ledger.failures(study, run)[tuned] == "no trial of hem finished again, with a fresh seed, in replicate 0"
+
+
 def test_every_retraining_has_a_seed_of_its_own_and_all_losses_and_arms_share_them(tmp_path):
     run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"), replicates=2, trials=4, seeds=3)
     for search in confirm.searches(study):

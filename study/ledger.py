@@ -1,6 +1,7 @@
 """What a study asks for, what of it is done, and what failed: functions of the config and the cells alone."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from study.config import StudyConfig
@@ -156,6 +157,22 @@ def forget_failures(run: RunDirectory, stages: Sequence[str] = STAGES) -> None:
             failed = cell["state"] != "complete" and cell.get("reason") != "diverged"
             if (failed and not settled) or cell.get("missing"):
                 run.cell(key).unlink()
+
+
+def tried_again(config: StudyConfig, run: RunDirectory, failed: Iterable[Key]) -> int:
+    """Return how many of the failed cells `--resume` does anew: neither what diverged nor what waits for it alone."""
+    diverged = Counter(
+        (key.method, key.loss, key.replicate)
+        for key, cell in run.cells("search")
+        if cell["state"] != "complete" and cell.get("reason") == "diverged"
+    )
+    count = 0
+    for key in failed:
+        cell = run.read_cell(key)
+        loss = "ce" if key.arm == "dropin" else key.loss
+        lost = key.arm not in ("", "default") and diverged[key.method, loss, key.replicate] >= config.trials_per_search
+        count += not lost if cell is None else cell.get("reason") != "diverged"
+    return count
 
 
 def _settled(run: RunDirectory) -> set[Search]:

@@ -246,7 +246,11 @@ def _report(context: "Context", started: float, dashboard: bool) -> int:
     minutes = (time.monotonic() - started) / 60
     print(f"took {minutes:.1f} min, peak memory of its processes {context.study['peak_memory_bytes'] / 1e9:.1f} GB")
     if failed:
-        print(f"\n{len(failed)} cells failed; try them again with: {_go_on_with(context)}", file=sys.stderr)
+        again = ledger.tried_again(context.config, context.run, failed)
+        which = "them" if again == len(failed) else f"{again} of them"
+        what = f"; try {which} again with: {_go_on_with(context)}" if again else ""
+        rest = "" if again == len(failed) else "\nwhat diverged is not tried again: it would diverge again"
+        print(f"\n{len(failed)} cells failed{what}{rest}", file=sys.stderr)
         for key, error in sorted(failed.items())[:10]:
             print(f"  {key}: {error.splitlines()[0]}", file=sys.stderr)
         return INCOMPLETE

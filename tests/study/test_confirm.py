@@ -51,6 +51,9 @@ def test_a_search_whose_trials_all_failed_has_no_winner_and_is_named(tmp_path):
     failed = ledger.failures(study, run)
     assert failed[Key("confirm", "plain", "hem", "tuned", 0, 0)] == "no trial of hem finished in replicate 0"
     assert Key("search", "plain", "hem", "", 0, 0) not in failed, "a diverged trial is a result"
+    lost = [key for key in failed if key.loss == "hem" and key.arm == "tuned"]
+    assert ledger.tried_again(study, run, lost) == 0, "every trial would diverge again"
+    assert ledger.tried_again(study, run, failed) == len(failed) - len(lost)
 
 
 def test_a_search_without_a_winner_is_said_to_be_unfinished_or_why(tmp_path):

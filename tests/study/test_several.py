@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study import tune
+from study import ledger, tune
 from study.config import Resources
 from study.errors import CannotGoOn, InputError
 from study.options import all_tasks
@@ -93,3 +93,27 @@ def test_a_study_is_complete_or_its_failed_cells_are_named_and_the_exit_code_is_
     told = capsys.readouterr().err
     assert ("confirm/plain~hem~tuned~r0~n000: out of luck\n" in told) == bool(failed)
     assert ("1 cells failed; try them again with: python -m study.tune --resume" in told) == bool(failed)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        (["diverged", "diverged"], "2 cells failed\nwhat diverged is not tried again: it would diverge again\n"),
+        (["diverged", "error"], "2 cells failed; try 1 of them again with: python -m study.tune --resume"),
+        (["timeout", "error"], "2 cells failed; try them again with: python -m study.tune --resume"),
+    ],
+)
+def test_only_what_resuming_does_anew_is_said_to_be_tried_again(tmp_path, monkeypatch, capsys, reasons, told):
+    run = RunDirectory(tmp_path)
+    for replicate, reason in enumerate(reasons):
+        key = Key("confirm", "plain", "ce", "default", replicate, 0)
+        run.write_cell(key, {"state": "failed", "reason": reason, "error": reason})
+    monkeypatch.setattr("study.ledger.asked", lambda config, run: [])
+    monkeypatch.setattr("study.report.finish_run", lambda *_, **__: {})
+    monkeypatch.setattr("study.report.print_summary", lambda *_: None)
+    context = Context(CONFIGS[0], Resources(), run, None, {"peak_memory_bytes": 0})
+    assert tune._report(context, 0.0, dashboard=False) == tune.INCOMPLETE
+    assert told in capsys.readouterr().err
+    ledger.forget_failures(run)
+    kept = [cell["reason"] for _, cell in run.cells("confirm")]
+    assert kept == [reason for reason in reasons if reason == "diverged"], "what the message says is what is done"

@@ -265,12 +265,20 @@ def check_loss(config: StudyConfig, source: "Source", method: str, name: str) ->
             f"loss {name}: raised {type(error).__name__}: {error}\nit is called with logits (N, C) and target (N,)"
         ) from error
     if not isinstance(value, torch.Tensor) or value.ndim != 0 or not value.requires_grad or not torch.isfinite(value):
-        raise InputError(
-            f"loss {name}: expected one finite number with a gradient, "
-            f"got {tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__}"
-        )
+        raise InputError(f"loss {name}: expected one finite number with a gradient, got {_returned(value)}")
     if (method == "drw" or spec.weight_schedule == "drw") and not hasattr(loss, "set_class_weight"):
         raise InputError(f"loss {name}: method drw needs its set_class_weight(weight), which it does not have")
+
+
+def _returned(value: object) -> str:
+    """Write what a loss returned so that it can be told from one number with a gradient."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    if value.ndim:
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"{value.item():g}" + ("" if value.requires_grad else " without a gradient")
 
 
 def dry_run(config: StudyConfig, resources: Resources, source: "Source", run: RunDirectory) -> None:

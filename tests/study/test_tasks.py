@@ -106,6 +106,56 @@ def test_an_own_loss_with_a_schedule_of_weights_is_refused_where_every_experienc
     check_loss(config, digits(), "outlier_exposure", loss)
 
 
+class Returning(torch.nn.Module):
+    """Somebody's own loss that returns what it should not."""
+
+    def __init__(self, class_counts):
+        super().__init__()
+
+
+class Detached(Returning):
+    """No gradient."""
+
+    def forward(self, logits, target):
+        return torch.full_like(logits.detach().sum(), 0.5)
+
+
+class NotANumber(Returning):
+    """0 · inf."""
+
+    def forward(self, logits, target):
+        return logits.sum() * float("nan")
+
+
+class PerSample(Returning):
+    """Not reduced."""
+
+    def forward(self, logits, target):
+        return logits.sum(1)
+
+
+class Plain(Returning):
+    """No tensor."""
+
+    def forward(self, logits, target):
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("loss", "got"),
+    [
+        ("Detached", "0.5 without a gradient"),
+        ("NotANumber", "nan"),
+        ("PerSample", r"a tensor of shape \(8,\)"),
+        ("Plain", "float"),
+    ],
+)
+def test_an_own_loss_that_returns_no_number_with_a_gradient_is_told_what_it_returned(loss, got):
+    config = study_config({"task": "imbalanced", "preset": "smoke", "losses": ["ce", f"{__name__}:{loss}"]})
+    with pytest.raises(InputError, match=f"{loss}: expected one finite number with a gradient, got {got}$"):
+        check_loss(config, digits(), "plain", f"{__name__}:{loss}")
+
+
 def test_all_runs_the_core_losses_everywhere_from_quick_on():
     assert [config.task for config in all_tasks({})] == list(TASKS)
     assert {config.losses for config in all_tasks({})} == {CORE}

@@ -1,5 +1,7 @@
 """Accuracy by class and by group of classes, and after post-hoc logit adjustment."""
 
+import pandas as pd
+
 from dashboards.blocks import Block, Column, Note, Panel, Picture, Section, Table, loss_cell, not_available, number_cell
 from dashboards.figures import accuracy as figures
 from dashboards.sections.common import Measure, end_notes, measures_table, metric_name, missing_table
@@ -19,8 +21,7 @@ def classes_section(view: View) -> Section:
             "classes-figure",
             "Accuracy by class",
             [Panel("", figures.class_figure(data, view.losses))],
-            "Classes from most to fewest training images (grey bars). The order of classes is another one in every "
-            "replicate, so each mark is the mean over the classes of one rank.",
+            f"Classes from most to fewest training images (grey bars). {_marks(ranks)}",
             view.counts(rows[rows["slice"].str.startswith(figures.CLASS)], plural(data["rank"].nunique(), "class")),
             "Test accuracy by class, ordered by the number of training images, one line a loss",
             wide=True,
@@ -53,6 +54,16 @@ def classes_section(view: View) -> Section:
         blocks.append(measures_table("accuracy-table", caption, summary, ["loss"], measures, {"loss": view.losses}))
     reason = missing_table(view, "evaluation", "probe accuracy")
     return Section("classes", title, blocks or [not_available(reason)])
+
+
+def _marks(ranks: pd.DataFrame) -> str:
+    """Say what a mark is the mean of: data that keep their own imbalance have one order of classes, a cut tail many."""
+    if (ranks.groupby("rank")["name"].nunique() > 1).any():
+        return (
+            "The order of classes is another one in every replicate, so each mark is the mean over the classes of one "
+            "rank."
+        )
+    return "Each mark is one class, and the mean over the replicates."
 
 
 def posthoc_section(view: View) -> Section:

@@ -8,6 +8,7 @@ import pytest
 from dashboards.blocks import Facts, Picture, Table
 from dashboards.figures import continual, corruption, dynamics, segmentation, training
 from dashboards.pages import sections_of
+from dashboards.sections.accuracy import classes_section
 from dashboards.sections.definitions import definitions_section
 from dashboards.sections.dynamics import lead_section, margins_section
 from dashboards.sections.methods import methods_section
@@ -267,6 +268,28 @@ def test_a_search_with_a_cut_of_its_own_has_its_own_row_and_a_learner_its_experi
     assert [row[2].text for row in found.rows] == ["500", "7"]
     assert list(found.frame["cut"]) == ["retraining", "search"]
     assert len(table([old]).columns) == len(found.columns) - 2
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ([50, 10, 5], "Each mark is one class, and the mean over the replicates."),
+        ([5, 10, 50], "The order of classes is another one in every replicate, so each mark is the mean over"),
+    ],
+)
+def test_only_where_it_changes_the_order_of_classes_is_said_to_be_another_one_in_every_replicate(view, second, told):
+    splits = [{"replicate": k, "class_counts": counts} for k, counts in enumerate([[50, 10, 5], second])]
+    data = {"name": "own", "classes": list("abc"), "splits": splits}
+    entries = [("ce", k, f"class:{name}", 0.5) for k in (0, 1) for name in "abc"]
+    run = dataclasses.replace(
+        view.run, study={**view.study, "data": data}, evaluation=rows("accuracy", *entries).assign(method=view.method)
+    )
+    [picture] = [
+        block
+        for block in classes_section(dataclasses.replace(view, run=run)).blocks
+        if getattr(block, "key", "") == "classes-figure"
+    ]
+    assert told in picture.reading
 
 
 def with_endpoint(view, objective, evaluation, **endpoint):

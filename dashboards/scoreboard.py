@@ -132,7 +132,8 @@ def _forests(content: Mapping[str, Any], arm: str, cells: Sequence[Record]) -> l
     runs = [run for run in content["runs"] if (frame["run"] == run["name"]).any()]
     panels = [
         Panel(
-            f"{run['task']}: {run['endpoint']}", forest_figure(pick(frame, run=run["name"]), 100.0, content["losses"])
+            f"{run['name' if _tasks_repeat(content) else 'task']}: {run['endpoint']}",
+            forest_figure(pick(frame, run=run["name"]), 100.0, content["losses"]),
         )
         for run in runs
     ]
@@ -151,6 +152,12 @@ def _forests(content: Mapping[str, Any], arm: str, cells: Sequence[Record]) -> l
         wide=False,
     )
     return [picture]
+
+
+def _tasks_repeat(content: Mapping[str, Any]) -> bool:
+    """Say whether a run's task does not tell it from the others."""
+    tasks = [run["task"] for run in content["runs"]]
+    return len(set(tasks)) < len(tasks)
 
 
 def _about(run: Record) -> tuple[Cell, Cell]:
@@ -214,7 +221,8 @@ def _grid(content: Mapping[str, Any]) -> list[Section]:
 
 def _runs(content: Mapping[str, Any]) -> Section:
     told = all("published" in run for run in content["runs"])
-    names = ("dataset", "model", "preset", "replicates", "status", *(["published"] if told else []), "headline")
+    first = ("name", "dataset") if _tasks_repeat(content) else ("dataset",)
+    names = (*first, "model", "preset", "replicates", "status", *(["published"] if told else []), "headline")
     rows = [
         [
             Cell(run["task"], run["task"], href=run["page"]),

@@ -239,16 +239,18 @@ def _print_claims(content: dict[str, Any]) -> None:
     """Print the claims table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="claims of the paper", title_justify="left")
-    for title in ("claim", "difference [95 %], points", "verdict"):
-        table.add_column(title, justify="right" if title.startswith("difference") else "left")
+    several = len({claim["claim"] for claim in content["claims"]}) < len(content["claims"])
+    for title in ("claim", *(["run"] if several else []), "difference [95 %], points", "verdict"):
+        table.add_column(title, justify="right" if title.startswith("difference") else "left", overflow="fold")
     for claim in content["claims"]:
         values = [claim[name] for name in ("difference", "low", "high")]
         text = "n/a" if values[0] is None else f"{_signed(values[0])}"
         if None not in values:
             text += f" [{_signed(values[1])}, {_signed(values[2])}]"
-        table.add_row(claim["claim"], text, claim["verdict"])
+        table.add_row(claim["claim"], *([Text(claim["run"])] if several else []), text, claim["verdict"])
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print()
     console.print(table)

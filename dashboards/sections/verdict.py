@@ -158,6 +158,7 @@ def claims_section(view: View) -> Section:
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """Return the table of claims: what was said, what was found, and how sure that is."""
     rows = []
+    several = len({claim.get("claim") for claim in claims}) < len(claims)  # runs of one task make the same claims
     for claim in claims:
         written = points(claim.get("difference"))
         if not missing(claim.get("low")):
@@ -165,6 +166,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         rows.append(
             [
                 text_cell(claim.get("claim"), "prose"),
+                *([text_cell(claim.get("run"), "prose")] if several else []),
                 loss_cell(str(claim.get("loss"))),
                 text_cell(claim.get("versus")),
                 number_cell(written, claim.get("difference")),
@@ -175,6 +177,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         )
     columns = [
         Column("claim"),
+        *([Column("run")] if several else []),
         Column("loss"),
         Column("versus"),
         Column("difference (points)", True, "95 % interval"),

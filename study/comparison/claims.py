@@ -133,8 +133,8 @@ def _of_family(claim: Claim, member: Confirmatory) -> tuple[str, str]:
     supporting, refuting = {">": ("win", "loss"), "<": ("loss", "win"), "≈": ("equal", "win loss")}[claim.relation]
     verdict = member.verdict
     result = "supported" if verdict == supporting else "refuted" if verdict in refuting.split() else "undecided"
-    tasks = "1 task" if member.family == 1 else f"{member.family} tasks"
-    return result, f"confirmatory: {member.reason}, Holm over {tasks}"
+    plural = "" if member.family == 1 else "s"
+    return result, f"confirmatory: {member.reason}, Holm over {member.family} {member.unit}{plural}"
 
 
 def _exploratory(claim: Claim, run: Primary, test: Paired) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def _of_lead(run: Primary, member: Confirmatory) -> str:
     minus = f"{lead} − {REFERENCE} = {difference(test, metric)}"
     if not member.verdict or isnan(member.p):
         return f"{minus}, {replicates(test.n)} ({member.reason})."
-    over = f" (Holm over {member.family} tasks)" if member.family > 1 else ""
+    over = f" (Holm over {member.family} {member.unit}s)" if member.family > 1 else ""
     evidence = f"{difference(test, metric)}, {p_value(member.p_holm)}{over}, {replicates(test.n)}"
     if run.endpoint.kind == "equivalence":
         margin = amount(run.endpoint.delta, metric, points=True)

@@ -84,6 +84,8 @@ class Confirmatory:
     """Equivalence only: two-sided p against a difference within δ."""
     p_holm: float = nan
     family: int = 1
+    unit: str = "task"
+    """What the family's members are called: several runs of one task are no several tasks."""
     verdict: str = ""
     """win, loss, equal (equivalence only), undecided, no information; "" where no verdict may be given."""
     reason: str = ""
@@ -205,7 +207,9 @@ def decide_family(members: Sequence[Confirmatory]) -> list[Confirmatory]:
     m · p_beyond ≤ 5 %, m being the size of the family.
     """
     adjusted = holm([nan if _no_verdict(m) else m.p for m in members])
-    return [_decide(replace(m, p_holm=p, family=len(members))) for m, p in zip(members, adjusted, strict=True)]
+    unit = "task" if len({m.primary.task for m in members}) == len(members) else "run"
+    together = [replace(m, p_holm=p, family=len(members), unit=unit) for m, p in zip(members, adjusted, strict=True)]
+    return [_decide(m) for m in together]
 
 
 def _decide(m: Confirmatory) -> Confirmatory:

@@ -1,6 +1,7 @@
 """The page of several runs, from a scoreboard.json made by hand."""
 
 import json
+import re
 
 import pytest
 
@@ -49,6 +50,19 @@ def test_claims_come_first_and_are_counted(tmp_path):
     text = page(tmp_path)
     assert "Of 1 claims of the paper: 0 supported, 1 refuted, 0 undecided, 0 without information." in text
     assert text.index("HEM &gt; CE on imbalanced") < text.index('id="arm-tuned"')
+
+
+def test_claims_of_two_runs_of_one_task_say_whose_they_are(tmp_path):
+    both = [{**RUN, "name": name, "dataset": name} for name in ("first-run", "second-run")]
+    claims = [{**CLAIM, "run": run["name"]} for run in both]
+
+    def table(number):
+        text = page(tmp_path, runs=both[:number], claims=claims[:number])
+        return re.sub("<script.*?</script>", "", text[: text.index('id="arm-tuned"')], flags=re.DOTALL)
+
+    assert "first-run" in table(2)
+    assert "second-run" in table(2)
+    assert "first-run" not in table(1)
 
 
 def test_a_cell_has_the_difference_with_its_interval_and_verdict(tmp_path):

@@ -44,6 +44,13 @@ def test_holm_is_over_all_runs_together():
     assert "p = 0.006, 3 replicates" in board(planted)["runs"][0]["headline"]
 
 
+def test_runs_of_one_task_are_no_several_tasks():
+    content = board(finished("imbalanced", PLANTED, "a"), finished("imbalanced", NOISE, "b"))
+    assert "p = 0.012 (Holm over 2 runs)" in content["runs"][0]["headline"]
+    reasons = [claim["reason"] for claim in content["claims"] if claim["claim"] == "HEM > CE on imbalanced"]
+    assert reasons == ["confirmatory: two-sided paired t test, Holm over 2 runs"] * 2
+
+
 def test_cells_carry_the_difference_and_its_interval():
     found = cell(board(finished("imbalanced", PLANTED)), loss="hem+")
     half = 4.302652729911275 * 0.01 * (1 / 3 + 1 / 4) ** 0.5

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,11 +201,7 @@ def write_scoreboard(runs: Sequence[RunDirectory], out: Path, command: str) -> P
     import dashboards
     from study.scoreboard import scoreboard
 
-    finished = [_finished(run, out.parent) for run in runs]
-    names = [run.name for run in finished]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"expected every run once, got more than once: {', '.join(twice)}")
+    finished = _told_apart([_finished(run, out.parent) for run in runs], runs, out.parent)
     content = scoreboard(finished, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), command=command)
     source = out.with_suffix(".json")
     write_json(source, content)
@@ -233,6 +230,24 @@ def _finished(run: RunDirectory, folder: Path) -> "Finished":
         pd.read_parquet(tables["comparison"]),
         os.path.relpath(page, folder.resolve()) if page.is_file() else "",
     )
+
+
+def _told_apart(finished: "list[Finished]", runs: Sequence[RunDirectory], folder: Path) -> "list[Finished]":
+    """Return the runs, those of one name under their paths from a folder.
+
+    Raises:
+        InputError: a run that is given twice, or with a copy of it: the same name and begin.
+    """
+    names = [run.name for run in finished]
+    begun = [(run.name, run.study["created"]) for run in finished]
+    twice = sorted({name for name, created in begun if begun.count((name, created)) > 1})
+    if twice:
+        raise InputError(f"expected every run once, got more than once: {', '.join(twice)}")
+    paths = [os.path.relpath(run.path, folder.resolve()) for run in runs]
+    return [
+        replace(one, study={**one.study, "name": path}) if names.count(one.name) > 1 else one
+        for one, path in zip(finished, paths, strict=True)
+    ]
 
 
 def _print_claims(content: dict[str, Any]) -> None:

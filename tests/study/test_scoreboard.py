@@ -1,10 +1,13 @@
 """Several runs in one: the family, the claims and the cells; numbers are those of the runs one by one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from study import compare
+from study import compare, report
+from study.errors import InputError
+from study.run import RunDirectory
 from study.scoreboard import Finished, scoreboard
 from tests.study.evaluations import NOISE, PLANTED, rows, study
 
@@ -49,6 +52,30 @@ def test_runs_of_one_task_are_no_several_tasks():
     assert "p = 0.012 (Holm over 2 runs)" in content["runs"][0]["headline"]
     reasons = [claim["reason"] for claim in content["claims"] if claim["claim"] == "HEM > CE on imbalanced"]
     assert reasons == ["confirmatory: two-sided paired t test, Holm over 2 runs"] * 2
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_paths_and_one_given_twice_is_refused(
+    tmp_path, monkeypatch, capsys
+):
+    for place, created in (("one", "2026-01"), ("two", "2026-02"), ("copy", "2026-01")):
+        run, one = RunDirectory(tmp_path / place / "res"), finished("imbalanced", PLANTED, "res")
+        run.path.mkdir(parents=True)
+        run.write_study({**one.study, "version": 1, "created": created})
+        one.evaluation.to_parquet(run.path / "evaluation.parquet")
+        one.comparison.to_parquet(run.path / "comparison.parquet")
+    one, two, copy = (RunDirectory(tmp_path / place / "res") for place in ("one", "two", "copy"))
+    monkeypatch.setattr(RunDirectory, "read_study", lambda run: json.loads(run.study_file.read_text()))
+    monkeypatch.chdir(tmp_path)
+    report.write_scoreboard([one, two], Path("scoreboard.html"), "")
+    content = json.loads((tmp_path / "scoreboard.json").read_text())
+    assert [run["name"] for run in content["runs"]] == ["one/res", "two/res"]
+    assert {cell["run"] for cell in content["cells"]} == {"one/res", "two/res"}
+    told = capsys.readouterr().out
+    assert "one/res" in told
+    assert "two/res" in told
+    for again in (one, copy):
+        with pytest.raises(InputError, match="every run once, got more than once: res"):
+            report.write_scoreboard([one, two, again], Path("scoreboard.html"), "")
 
 
 def test_cells_carry_the_difference_and_its_interval():

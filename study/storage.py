@@ -21,10 +21,11 @@ def writing(function: Callable[P, T]) -> Callable[P, T]:
     Raises:
         CannotGoOn: its disk is full, or something else has held it for longer than it is waited for.
     """
-    import sqlalchemy.exc
 
     @wraps(function)
     def written(*args: P.args, **kwargs: P.kwargs) -> T:
+        import sqlalchemy.exc
+
         try:
             return function(*args, **kwargs)
         except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:

@@ -52,7 +52,7 @@ def unit(data):
 class TestOneStep:
     """With one batch that holds everything, every number can be computed without the loop."""
 
-    recipe = Recipe(learning_rate=0.05, weight_decay=0.01, batch_size=48, epochs=3)
+    recipe = Recipe(learning_rate=0.05, weight_decay=0.01, momentum=0.8, batch_size=48, epochs=3)
 
     @pytest.mark.parametrize("name", ["mlp", "small_cnn"])
     def test_weights_are_those_of_plain_sgd(self, name):
@@ -60,7 +60,7 @@ class TestOneStep:
         model, twin = network(name), network(name)
         model(unit(data)).sum().backward()  # what lies in .grad beforehand must not count
         run(model, nn.CrossEntropyLoss(), self.recipe, data)
-        optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)
+        optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.01)
         for epoch in range(3):
             optimizer.param_groups[0]["lr"] = 0.05 * 0.5 * (1 + math.cos(math.pi * epoch / 3))
             optimizer.zero_grad()

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--cpus-per-trial", metavar="N", type=float, default=1.0, help="of a model's evaluation (default: 1)"
     )
-    top.add_argument("--gpus-per-trial", metavar="N", type=float, default=0.0, help="may be a fraction (default: 0)")
+    top.add_argument("--gpus-per-trial", metavar="N", type=float, default=0.0, help="1, or a part of one (default: 0)")
     top.add_argument(
         "--max-concurrent", metavar="N", type=int, default=0, help="models at a time (default: all that fit)"
     )

@@ -129,10 +129,10 @@ def parser() -> argparse.ArgumentParser:
     on.add_argument("--address", metavar="ADDR", help="Ray cluster, or auto (default: RAY_ADDRESS, else a local one)")
     on.add_argument("--max-concurrent", metavar="N", type=int, help="trainings at a time (default: all that fit)")
     on.add_argument("--cpus-per-trial", metavar="N", type=float, help="default: 1")
-    on.add_argument("--gpus-per-trial", metavar="N", type=float, help="may be a fraction (default: 0)")
+    on.add_argument("--gpus-per-trial", metavar="N", type=float, help="1, or a part of one (default: 0)")
     on.add_argument("--workers-per-trial", metavar="N", type=int, help="data-parallel ranks of a training (default: 1)")
     on.add_argument("--cpus-per-worker", metavar="N", type=float, help="with several workers (default: 1)")
-    on.add_argument("--gpus-per-worker", metavar="N", type=float, help="with several workers (default: 0)")
+    on.add_argument("--gpus-per-worker", metavar="N", type=float, help="0 or 1, with several workers (default: 0)")
     on.add_argument("--trial-timeout", metavar="S", type=float, help="seconds a training may take (default: no limit)")
     on.add_argument("--node-timeout", metavar="S", type=float, help="seconds to wait for a node if none is left (600)")
 

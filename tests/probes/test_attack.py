@@ -137,6 +137,14 @@ def test_a_block_does_not_depend_on_the_blocks_after_it(mlp_digits):
     np.testing.assert_array_equal(whole.stands[:, :20], half.stands)
 
 
+def test_each_block_starts_from_a_random_place_of_its_own(mlp_digits):
+    model, images, labels = mlp_digits.take(20)
+    twice = attack(
+        model, images.repeat(2, 1, 1, 1), labels.repeat(2), norm="Linf", eps=0.08, num_classes=10, seed=0, block=20
+    )
+    assert not torch.equal(twice.adversarial[:20], twice.adversarial[20:])
+
+
 @pytest.mark.parametrize("classes", [2, 3, 4])
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_few_classes(few_class_digits, classes, norm):
@@ -330,6 +338,8 @@ def test_into_ball_takes_rounding_back_and_refuses_more(norm):
     direction[:, :, 0, 0] = 1.0
     slightly = into_ball(clean + (0.1 + 5e-7) * direction, clean, norm, 0.1, "x")
     assert float(norm_of(slightly.double() - clean.double(), norm).max()) <= 0.1 + 3e-8
+    bright = into_ball(clean + (0.5 + 5e-7) * direction, clean, norm, 0.6, "x")
+    assert float(bright.max()) == 1.0, "what rounding put beyond white is white"
     inside = clean + 0.05 * direction
     assert torch.allclose(into_ball(inside, clean, norm, 0.1, "x"), inside, atol=1e-7)
     with pytest.raises(LeftBall, match="x: expected images in"):

@@ -34,6 +34,13 @@ def test_ignored_samples_have_no_margin():
     assert all(value == pytest.approx(3.0, rel=0.04) for value in margin_quantiles(totals[-BINS:]).values())
 
 
+def test_ignored_samples_do_not_count_for_the_logits_scale():
+    logits = torch.tensor([[3.0, 0.0], [0.0, 50.0], [1.0, 0.0]])
+    totals = recorded(logits, torch.tensor([0, -100, 0]), F.cross_entropy)
+    assert totals[3] == pytest.approx(1.5 + 0.5)
+    assert totals[4] == 2
+
+
 def test_margin_quantiles_of_ranks_together_are_those_of_all_margins():
     margins = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 5 - 2
     logits, labels = torch.stack((margins, torch.zeros_like(margins)), 1), torch.zeros(len(margins), dtype=torch.long)

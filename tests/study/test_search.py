@@ -416,6 +416,13 @@ def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
     assert all(0.1 <= q <= 1.0 for q in tried)
 
 
+@pytest.mark.parametrize(("trials", "shared"), [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (30, 15)])
+def test_half_of_the_trials_rounded_down_are_shared_points(trials, shared):
+    where = {"method": "plain", "replicate": 0, "num_classes": 10, "num_samples": 1000}
+    sources = [source for source, _ in opening("hem", RECIPE, seed=0, trials=trials, **where)]
+    assert sources == ["literature", *["shared"] * shared]
+
+
 @pytest.mark.parametrize("shared", ["learning_rate", "weight_decay"])
 @pytest.mark.parametrize(("loss", "own"), [("hem", "M"), ("ce", "label_smoothing")])
 @pytest.mark.parametrize("trials", [12, 40])

@@ -75,8 +75,10 @@ class TestOneStep:
         data.labels = torch.where(torch.arange(48) < 12, twin(unit(data)).argmax(1), data.labels)
         metrics = run(model, nn.MultiMarginLoss(margin=0.01), self.recipe, data)[0]
         logits = twin(unit(data))
+        logits.retain_grad()
         loss = F.multi_margin_loss(logits, data.labels, margin=0.01)
         loss.backward()
+        touched = logits.grad.ne(0)
         correct = logits.gather(1, data.labels[:, None])
         rivals = logits.masked_fill(F.one_hot(data.labels, 4).bool(), -math.inf).amax(1, keepdim=True)
         active = (correct - rivals < 0.01).float().mean().item()
@@ -86,6 +88,7 @@ class TestOneStep:
         assert metrics["learning_rate"] == 0.05
         assert metrics["train_loss"] == pytest.approx(loss.item(), rel=1e-5)
         assert metrics["active_share"] == pytest.approx(active, abs=1e-6)
+        assert metrics["active_classes"] == pytest.approx(touched[touched.any(1)].float().mean().item(), abs=1e-6)
         assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-4)
         assert metrics["logit_scale"] == pytest.approx(logits.detach().numpy().std(1).mean(), rel=1e-5)
         assert metrics["seconds"] > 0

@@ -72,6 +72,15 @@ def test_a_failed_write_leaves_the_old_page_and_no_part(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_reads_the_old_page_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    write_atomically(path, "old")
+    with path.open(encoding="utf-8") as reader:
+        write_atomically(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text(encoding="utf-8") == "new"
+
+
 def test_a_wrong_table_stops_the_page(bare_dir: Path) -> None:
     (bare_dir / "trials.parquet").write_bytes(b"")
     with pytest.raises(TableError, match=r"trials\.parquet"):

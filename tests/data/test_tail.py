@@ -112,6 +112,16 @@ def test_a_group_lies_in_one_part_as_a_whole(ratio, seed):
     assert splits.n_pool == 29 * 6 - 36
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_of_any_size_lies_in_one_part_as_a_whole(seed):
+    sizes = [[1, 2, 3, 4, 5, 7, 11, 13], [2, 3, 5, 7, 9, 10, 12]]
+    groups = np.repeat(np.arange(15), [size for of_class in sizes for size in of_class])
+    source = replace(toy_source([sum(of_class) for of_class in sizes]), groups=groups)
+    splits = cut(source, split_seed=seed, ratio=None, test_per_class=10, validation_per_class=10)
+    lies_in = [{source.groups[n] for n in numbers} for numbers in parts(splits).values()]
+    assert sum(map(len, lies_in)) == 15
+
+
 def test_shares_of_groups_and_an_official_test_set():
     source = in_groups([7, 75], frames=30, test_counts=[4, 4])  # as the rarest and the largest sign of GTSRB
     splits = cut(source, ratio=None, test_per_class=None, validation_per_class=None)

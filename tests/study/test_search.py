@@ -399,6 +399,12 @@ def test_the_n_of_class_balanced_weights_is_searched_by_its_logarithm():
     assert near == {15.0: True, 16.0: False, 1e4: False, 6.3e4: False, 6.4e4: True}
 
 
+def test_no_smoothing_at_all_is_not_the_edge_of_a_range_cut_too_short():
+    smoothing = LOSS_SPACES["ce"].distributions["label_smoothing"]
+    near = [near_edge({"loss.label_smoothing": share * smoothing.high}, "ce") for share in (0.0, 0.01, 0.5, 1.0)]
+    assert near == [[], [], [], ["loss.label_smoothing"]]
+
+
 def test_a_users_loss_tries_its_own_parameters_on_every_shared_point():
     points = opening(
         "examples.own_loss:GeneralisedCE",

@@ -91,6 +91,15 @@ def test_parts_are_disjoint_and_have_the_sizes_asked_for():
     assert splits.test_train_ratio == 40 / 260
 
 
+def test_each_class_is_shuffled_in_its_own_way():
+    """Else frames that were taken together, number by number in every class, would go to one part together."""
+    splits = cut(toy_source([60] * 4))
+    test = number_of(splits.test)
+    of_class = [sorted(n % 60 for n in test if n // 60 == c) for c in range(4)]
+    assert [len(numbers) for numbers in of_class] == [10] * 4
+    assert len({tuple(numbers) for numbers in of_class}) == 4
+
+
 def in_groups(tracks, frames, **change):
     """A source with so many tracks of each class, of `frames` images each."""
     source = toy_source([n * frames for n in tracks], **change)

@@ -3,6 +3,7 @@ import math
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -86,6 +87,22 @@ def test_steps_of_the_literature_from_a_random_start(attack, step, steps, own_ob
     [how] = given
     assert how.pop("random_start", True)
     assert how == pytest.approx({"eps": EPS, "step": step * EPS, "steps": steps})
+
+
+@pytest.mark.parametrize("attack", ["pgd", "fast", "trades"])
+def test_the_inner_attack_raises_the_objective_of_its_name(attack, monkeypatch):
+    begun, loss, labels, raised = job(), HEMLoss(0.5), torch.arange(8), []
+    logits = torch.randn(8, 10, generator=torch.Generator().manual_seed(3))
+    monkeypatch.setattr(
+        MODULE, "pgd", lambda model, images, objective, **how: raised.append(objective(logits)) or images
+    )
+    for own_objective in (False, True):
+        _regime(attack, EPS, own_objective)(begun.model, loss, images(), labels)
+    clean = begun.model.eval()(images()).detach()
+    expected = divergence(clean, logits) if attack == "trades" else shared(logits, labels)
+    torch.testing.assert_close(raised[0], expected)
+    torch.testing.assert_close(raised[1], own(loss)(logits, labels))
+    assert not torch.isclose(*raised)
 
 
 def test_an_attack_leaves_the_network_as_it_was():
@@ -259,6 +276,18 @@ def test_an_attack_uses_the_running_statistics_and_leaves_them():
     assert modes == [False, False]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
+
+
+def test_the_judge_attacks_cross_entropy_and_the_margin(monkeypatch):
+    begun, raised = job(), []
+    logits = torch.randn(60, 10, generator=torch.Generator().manual_seed(3))
+    monkeypatch.setattr(
+        MODULE, "pgd", lambda model, images, objective, **how: raised.append(objective(logits)) or images
+    )
+    judged(begun)(begun.model, 2)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(begun.data.validation))[:60])
+    labels = torch.tensor(begun.data.validation.labels[chosen])
+    torch.testing.assert_close(raised, [cross_entropy(logits, labels), untruncated_margin(logits, labels)])
 
 
 def test_the_judge_counts_images_that_stand_under_both_attacks(monkeypatch):

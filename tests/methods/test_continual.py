@@ -1,4 +1,5 @@
 import io
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_joint_is_plain_training():
     labels = torch.tensor(one.data.test.labels)
     shares = [(j.model(images).argmax(1) == labels).float().mean().item() for j in (one, other)]
     assert shares[0] == pytest.approx(shares[1], abs=0.1)
+
+
+def test_every_experience_draws_its_own_batches(monkeypatch):
+    module = sys.modules["study.methods.continual"]
+    real, seeds = module.fit, []
+    monkeypatch.setattr(module, "fit", lambda *data, seed, **more: seeds.append(seed) or real(*data, seed=seed, **more))
+    for _ in get_method("naive")(job(experiences=PARTS, epochs=1)).epochs:
+        pass
+    assert len(seeds) == len(set(seeds)) == len(PARTS)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 6, 9])

@@ -1,5 +1,8 @@
 """What is stored of a model: outputs beside their own labels, of the same images for every loss."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +31,9 @@ STUDY = config(
     attack_points=50,
     attack_replicates=1,
 )
+
+
+NOVEL = ("letters", "photographs")
 
 
 def key_of(loss):
@@ -105,6 +111,26 @@ def test_outside_sets_keep_their_groups_and_scores_their_sets(stored):
         expected = (known[:, None] > score).mean() + 0.5 * (known[:, None] == score).mean()
         found = value(arrays["ce"], probe="rejection", dataset=out.name, slice="mls", metric="auroc")
         assert found == pytest.approx(expected), out.name
+
+
+def test_a_rejector_keeps_the_threshold_of_the_validation_images_and_a_users_images_are_novel(stored):
+    """A clean image counts if it is accepted and right, or neither; one from outside if it is rejected."""
+    arrays = dict(stored[1]["ce"])
+    about = json.loads(arrays["about"].tobytes())
+    places = {entry["name"]: index for index, entry in enumerate(about["outside"])}
+    about["outside"][places["photographs"]]["group"] = "user"
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    held = np.sort(arrays["validation/logits"].max(1))[::-1]
+    limit = held[math.ceil(0.95 * len(held)) - 1]
+    logits = arrays["test/logits"]
+    right = logits.argmax(1) == arrays["test/labels"]
+    expected = {
+        "clean": ((logits.max(1) >= limit) == right).mean(),
+        "novel": np.mean([(arrays[f"outside{places[name]}/logits"].max(1) < limit).mean() for name in NOVEL]),
+    }
+    for kind, share in expected.items():
+        found = value(arrays, probe="dar", dataset=kind, slice="mls", metric="dar_all")
+        assert found == pytest.approx(share, rel=1e-12), kind
 
 
 class Sure(torch.nn.Module):

@@ -368,6 +368,34 @@ def test_killed_before_anything_was_decided_it_decides_by_what_is_done(tmp_path,
     assert feed.finished()
 
 
+def test_one_slow_training_or_epoch_among_fast_ones_lowers_nothing(tmp_path):
+    """A training beside other work is slow, and so is a first epoch, which warms up: neither says what one takes."""
+    run, study = RunDirectory(tmp_path), config(planned_seconds=1.0)
+    told = []
+    feed = SearchFeed(study, run, RECIPE, COUNTS, lowered=lambda trials, reason: told.append((trials, reason)))
+    for seconds in ([9.0, 9.0], [9.0, 0.1]):
+        training = feed.next()
+        run.write_cell(training.key, {**cell_of(training), "epochs": [{"seconds": each} for each in seconds]})
+        feed.done(training, run.read_cell(training.key))
+    assert told == [(10, "")]
+
+
+def test_what_follows_the_shared_points_comes_from_what_they_found(tmp_path):
+    found = []
+    for name, sign in (("one", 1), ("other", -1)):
+        run, study = RunDirectory(tmp_path / name), config(replicates=1, losses=("ce",), trials=10)
+        run.path.mkdir()
+        feed = SearchFeed(study, run, RECIPE, COUNTS)
+        for _ in range(7):
+            training = feed.next()
+            cell = cell_of(training)
+            run.write_cell(training.key, {**cell, "objective": 0.5 + sign * (cell["objective"] - 0.5)})
+            feed.done(training, run.read_cell(training.key))
+        assert training.source == "tpe"
+        found.append(point_of({"training": training.to_dict()}))
+    assert found[0] != found[1]
+
+
 def test_fast_enough_trainings_change_nothing(tmp_path):
     run, study = RunDirectory(tmp_path), config(planned_seconds=1.0)
     told = []

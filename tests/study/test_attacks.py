@@ -17,7 +17,7 @@ from study.ledger import attack_keys
 from study.measure import read_scores
 from study.options import study_config
 from study.probes import attack as attack_module
-from study.probes import attack_suite
+from study.probes import attack_suite, dar
 from study.probes.attack_verdicts import robust
 from study.probes.transfer import changed
 from study.run import RunDirectory
@@ -186,6 +186,15 @@ def test_a_failed_block_fails_its_attack_with_its_reason(attacked, tmp_path):
     cell = job.work(job.key, config, digits(), run, "cpu")
     assert (cell["state"], cell["reason"]) == ("failed", "process")
     assert cell["error"].endswith("~b0: its process died")
+
+
+def test_the_attack_that_has_to_pass_the_rejector_knows_the_threshold_of_the_validation_images(attacked):
+    config, run, _ = attacked
+    for key, arrays in verdicts(config, run).items():
+        outputs = read_scores(run.scores(key.at("evaluate")))
+        limits = dar.thresholds(outputs["validation/logits"], outputs["validation/labels"])
+        expected = [[limits[score][rule] for rule in dar.RULES] for score in dar.SCORES]
+        np.testing.assert_array_equal(arrays["adaptive_limits"], expected)
 
 
 def test_dar_is_the_mean_of_its_kinds_and_missing_without_one(attacked):

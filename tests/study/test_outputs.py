@@ -14,6 +14,8 @@ from study.errors import InputError
 from study.measure import outside
 from study.outputs import Subject, _corrupted, collect, from_scores
 from study.probes import dar
+from study.probes.calibration import fit_temperature
+from study.probes.curves import reliability
 from study.run import Key, RunDirectory
 from study.search import training_of
 from study.seeds import derive
@@ -111,6 +113,52 @@ def test_outside_sets_keep_their_groups_and_scores_their_sets(stored):
         expected = (known[:, None] > score).mean() + 0.5 * (known[:, None] == score).mean()
         found = value(arrays["ce"], probe="rejection", dataset=out.name, slice="mls", metric="auroc")
         assert found == pytest.approx(expected), out.name
+
+
+def fitted(arrays):
+    """Whatever is chosen and not measured; a share that is accepted of other images tells a threshold."""
+    return {
+        (row["probe"], row["dataset"], row["slice"], row["metric"]): row["value"]
+        for row in from_scores(arrays)["rows"]
+        if row["metric"] in ("tau", "temperature")
+        or (row["metric"].startswith("accepted") and row["dataset"] in ("novel", "unrecognisable"))
+    }
+
+
+def test_what_is_fitted_is_fitted_on_validation_images_alone(stored):
+    arrays = stored[1]["ce"]
+
+    def changed(part):
+        """Other logits, of another scale, and wrong labels."""
+        turned = -3 * arrays[f"{part}/logits"]
+        return {**arrays, f"{part}/logits": turned, f"{part}/labels": turned.argmax(1)[::-1].copy()}
+
+    before, after_test, after_validation = fitted(arrays), fitted(changed("test")), fitted(changed("validation"))
+    assert {probe for probe, *_ in before} == {"posthoc", "calibration", "dar"}
+    assert after_test == before
+    assert after_validation["posthoc", "test", "all", "temperature"] != before["posthoc", "test", "all", "temperature"]
+    assert after_validation["dar", "novel", "mls", "accepted_all"] != before["dar", "novel", "mls", "accepted_all"]
+    temperature = fit_temperature(arrays["validation/logits"], arrays["validation/labels"])
+    drawn = [line for line in from_scores(arrays)["curves"] if line["kind"] == "reliability"]
+    assert drawn == reliability(arrays["test/logits"], arrays["test/labels"], temperature)
+    assert fit_temperature(arrays["test/logits"], arrays["test/labels"]) != temperature
+
+
+def test_stages_of_a_continual_learner_follow_each_other():
+    """Of three experiences of a class each the network knows the first k after the k-th."""
+    labels = np.arange(3)
+    known = {"stage/initial": [2], "stage/experience0": [0], "stage/experience1": [0, 1], "test": [0, 1, 2]}
+    arrays = {"test/labels": labels}
+    for name, classes in known.items():
+        place = "test/logits" if name == "test" else name
+        arrays[place] = np.where(np.isin(labels, classes)[:, None], np.eye(3), -np.eye(3))
+    about = {"probes": ["continual"], "experiences": [[0], [1], [2]]}
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    kind = "class-incremental"
+    assert value(arrays, slice=f"{kind} after 1 on 1", metric="accuracy") == 1
+    assert value(arrays, slice=f"{kind} after 2 on 2", metric="accuracy") == 1
+    assert value(arrays, slice=f"{kind} after 3 on 3", metric="accuracy") == 1
+    assert value(arrays, slice=kind, metric="forgetting") == 0
 
 
 def test_a_rejector_keeps_the_threshold_of_the_validation_images_and_a_users_images_are_novel(stored):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search_spaces.continual import PRESETS, RECIPES
+from study.errors import InputError
 from study.tasks.common import IMAGE_PROBES, plain_split, recipe_from, score
 from study.tasks.types import YES, Applies, Cut, Endpoint, Task
 
@@ -13,13 +14,31 @@ if TYPE_CHECKING:
 
 
 def split(source: "Source", config: "StudyConfig", cut: Cut) -> "Splits":
-    """Cut test and validation, and deal the classes out to experiences; the retraining has an order of its own."""
+    """Cut test and validation, and deal the classes out to experiences; the retraining has an order of its own.
+
+    Raises:
+        InputError: classes that cannot be dealt out equally, or an official test set without those of an experience.
+    """
     from study.data.experiences import experiences
     from study.seeds import derive
 
+    if config.experiences > 1 and source.num_classes % config.experiences:
+        raise InputError(
+            f"task continual deals the classes out to {config.experiences} experiences: {source.name} has "
+            f"{source.num_classes} classes\nallowed: data with a multiple of {config.experiences}"
+        )
     data = plain_split(source, config, cut)
     order = derive(cut.order_seed, "experiences", cut.final)
-    return replace(data, experiences=experiences(len(data.classes), config.experiences, order))
+    dealt = experiences(len(data.classes), config.experiences, order)
+    tested = set(data.test.labels.tolist())
+    for part in dealt if cut.final else ():  # the search does not look at test images
+        if tested.isdisjoint(part):
+            names = ", ".join(source.classes[c] for c in part)
+            raise InputError(
+                f"{source.name}: an experience needs test images of one of its classes, got none of: {names}\n"
+                "with --resplit every class has some"
+            )
+    return replace(data, experiences=dealt)
 
 
 _FINAL = Applies("restricted", "the network after its last experience")

@@ -23,6 +23,7 @@ from study.shape import STUDY, mismatch
 from study.tasks import PROBES, TASKS, get_task
 from study.tasks.types import Applies
 from study.trial import splits
+from tests.data.helpers import toy_source
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -216,3 +217,18 @@ def test_the_record_of_a_continual_study_has_both_orders_of_its_classes(tmp_path
         assert search != final
         del recorded["search"]
     assert mismatch(study, STUDY) == "", "a record from before has none"
+
+
+def test_classes_that_cannot_be_dealt_out_are_a_matter_of_the_data():
+    config = study_config({"task": "continual", "preset": "smoke"})
+    with pytest.raises(InputError, match="5 experiences: npz:toy has 4 classes\nallowed: data with a multiple of 5"):
+        splits(config, replace(toy_source([20] * 4), name="npz:toy"), 0, final=True)
+
+
+def test_an_official_test_set_without_an_experience_is_refused_before_anything_is_trained():
+    config = study_config({"task": "continual", "preset": "smoke"})
+    source = replace(toy_source([20] * 5, [4, 4, 4, 0, 4]), name="npz:toy")
+    assert len(splits(config, source, 0, final=False).experiences) == 5
+    with pytest.raises(InputError, match=r"an experience needs test images .*, got none of: kind 3\nwith --resplit"):
+        splits(config, source, 0, final=True)
+    assert len(splits(config, source.joined(), 0, final=True).experiences) == 5

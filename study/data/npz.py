@@ -128,7 +128,7 @@ def read_archive(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], tuple[str
     except OSError as error:
         raise InputError(f"{path}: expected a file that can be read: {error.strerror}") from error
     with file, _open_archive(file, path) as archive:
-        _check_spelling(archive.files, path)
+        check_spelling(archive.files, path)
         arrays = {key: _read_member(archive, key, path) for key in archive.files if key in KEYS}
         return arrays, tuple(archive.files)
 
@@ -285,7 +285,7 @@ def _read_member(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndar
     return array
 
 
-def _check_spelling(found: list[str], path: Path) -> None:
+def check_spelling(found: list[str], path: Path | str) -> None:
     """Raise for keys such as X_test: left alone, the official test set would silently not be used."""
     plain = {key.replace("_", ""): key for key in KEYS}
     for key in found:

@@ -11,11 +11,12 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from study.data.npz import KEYS, source_of
-from study.data.types import Source
+from study.data.npz import KEYS, check_spelling, source_of
+from study.data.types import Source, describe
 from study.errors import InputError
 
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -30,7 +31,7 @@ def load_own(name: str) -> Source:
     """Return what package.module:function gives, under that name.
 
     Raises:
-        InputError: it cannot be imported, is no function, raises, or returns something else.
+        InputError: it cannot be imported, is no function, raises, or returns something else or a misspelt key.
     """
     module_name, _, attribute = name.partition(":")
     try:
@@ -59,5 +60,17 @@ def load_own(name: str) -> Source:
             f"data set {name}: expected {attribute}() to return a Source or a dict with {', '.join(KEYS)}, "
             f"got {type(made).__name__}"
         )
-    arrays = {key: np.asarray(value) for key, value in made.items() if key in KEYS and value is not None}
-    return source_of(arrays, [str(key) for key in made], name, name)
+    found = [str(key) for key in made]
+    check_spelling(found, name)
+    arrays = {key: _array(value, f"{name}: {key}") for key, value in made.items() if key in KEYS and value is not None}
+    return source_of(arrays, found, name, name)
+
+
+def _array(value: Any, where: str) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    """Return what NumPy makes of a list, an array or another package's array; raise InputError where it makes none."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{where}: expected an array, or lists of one shape, got {describe(value)}: {error}"
+        ) from error

@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
 from study.data.registry import cut_defaults, load_source
 from study.errors import InputError
@@ -54,3 +55,17 @@ def test_the_example_is_data():
     source = load_source("examples.own_data:stripes")
     assert (source.shape, source.train.counts(3)) == ((16, 16, 1), (200, 200, 100))
     assert cut_defaults(source).ratio is None  # imbalanced as it is
+
+
+@pytest.mark.parametrize("images", [[IMAGES[0], IMAGES[1, :5]], torch.zeros(6, 8, 8, 3, requires_grad=True)])
+def test_what_is_no_array_is_named(monkeypatch, images):
+    monkeypatch.setattr("my_data.arrays", lambda: {"x_train": images, "y_train": LABELS})
+    with pytest.raises(InputError, match="my_data:arrays: x_train: expected an array"):
+        load_source("my_data:arrays")
+
+
+def test_a_test_set_under_a_misspelt_key_is_not_left_out_in_silence(monkeypatch):
+    made = {"x_train": IMAGES, "y_train": LABELS, "X_test": IMAGES, "Y_test": LABELS}
+    monkeypatch.setattr("my_data.arrays", lambda: made)
+    with pytest.raises(InputError, match=r"my_data:arrays: unknown key 'X_test'; .*did you mean 'x_test'"):
+        load_source("my_data:arrays")

@@ -29,13 +29,17 @@ def confusions(predictions: ArrayLike, labels: ArrayLike, num_classes: int, igno
     predicted, true = as_array(predictions), as_array(labels)
     if predicted.shape != true.shape or true.ndim != 3:
         raise InputError(f"maps: expected two arrays (N, H, W), got {predicted.shape} and {true.shape}")
-    counted = true != ignore_index
-    for name, values in (("predictions", predicted[counted]), ("labels", true[counted])):
-        if values.size and not (values.min() >= 0 and values.max() < num_classes):
-            raise InputError(f"{name}: expected classes 0 to {num_classes - 1}, got {values.min()} to {values.max()}")
-    image = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[counted]
-    cell = (image * num_classes + true[counted].astype(np.int64)) * num_classes + predicted[counted].astype(np.int64)
-    return np.bincount(cell, minlength=len(true) * num_classes**2).reshape(len(true), num_classes, num_classes)
+    found = np.zeros((len(true), num_classes, num_classes), dtype=np.int64)
+    for matrix, of_image, labelled in zip(found, predicted, true, strict=True):  # all at once take 29 bytes a pixel
+        counted = labelled != ignore_index
+        rows, columns = labelled[counted].astype(np.int64), of_image[counted].astype(np.int64)
+        for name, values in (("predictions", columns), ("labels", rows)):
+            if values.size and not (values.min() >= 0 and values.max() < num_classes):
+                raise InputError(
+                    f"{name}: expected classes 0 to {num_classes - 1}, got {values.min()} to {values.max()}"
+                )
+        matrix += np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(matrix.shape)
+    return found
 
 
 def iou(matrix: npt.ArrayLike) -> FloatArray:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
@@ -28,6 +30,15 @@ def test_it_is_scikit_learns():
     for one, a, b in zip(found, truth, predicted, strict=True):
         np.testing.assert_array_equal(one, confusion_matrix(a.ravel(), b.ravel(), labels=range(4)))
     assert miou(found.sum(0)) == pytest.approx(jaccard_score(truth.ravel(), predicted.ravel(), average="macro"))
+
+
+def test_maps_of_many_images_are_counted_without_copies_of_all_of_them():
+    labels = np.random.default_rng(0).integers(4, size=(64, 64, 64), dtype=np.int16)
+    tracemalloc.start()
+    confusions(labels, labels, 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < labels.nbytes  # it was fifteen times that
 
 
 def test_ignored_pixels_do_not_count_whatever_is_predicted():

@@ -99,15 +99,17 @@ def users_file(name: str) -> tuple[str, Path]:
     """Return the group and the file that npz:PATH (group "user"), near:npz:PATH or far:npz:PATH name.
 
     Raises:
-        InputError: another form.
+        InputError: another form, or a ~ that stands for nobody's home.
     """
+    from study.data.registry import expanded
+
     group, _, rest = name.partition(":")
     if group not in ("near", "far"):
         group, rest = "user", name
     kind, _, argument = rest.partition(":")
     if kind != "npz" or not argument:
         raise InputError(f"outside set: expected npz:PATH, near:npz:PATH or far:npz:PATH, got {name!r}")
-    return group, Path(argument).expanduser()
+    return group, expanded(argument)
 
 
 def _users_pool(name: str) -> OutsideSet:

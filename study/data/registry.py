@@ -68,8 +68,16 @@ def _arrays(load: Callable[[str, Path], Source]) -> Callable[[str, Asked], Sourc
     return lambda argument, asked: fit_source(load(argument, asked.data_dir), asked.image_size)
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home that a ~ at its beginning stands for.
+
+    Raises:
+        InputError: nobody has that home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: expected a path, got a ~ for a home that is not known\nwrite it out") from error
 
 
 SOURCES: dict[str, SourceEntry] = {
@@ -83,9 +91,9 @@ SOURCES: dict[str, SourceEntry] = {
         )
         for name, entry in CATALOGUE.items()
     },
-    "npz": SourceEntry(_arrays(lambda path, _: load_npz(_path(path))), AS_IT_IS, "PATH"),
-    "folder": SourceEntry(lambda path, asked: decoded(list_folder(_path(path)), asked), AS_IT_IS, "PATH"),
-    "masks": SourceEntry(lambda path, asked: decoded(list_masks(_path(path)), asked), AS_IT_IS, "PATH"),
+    "npz": SourceEntry(_arrays(lambda path, _: load_npz(expanded(path))), AS_IT_IS, "PATH"),
+    "folder": SourceEntry(lambda path, asked: decoded(list_folder(expanded(path)), asked), AS_IT_IS, "PATH"),
+    "masks": SourceEntry(lambda path, asked: decoded(list_masks(expanded(path)), asked), AS_IT_IS, "PATH"),
 }
 
 
@@ -97,7 +105,7 @@ def source_names() -> tuple[str, ...]:
 
 def resolved(data_dir: Path | None) -> Path:
     """Return where downloaded and decoded data are: the folder that was given, or `DEFAULT_DATA_DIR`."""
-    return (data_dir if data_dir is not None else DEFAULT_DATA_DIR).expanduser().resolve()
+    return expanded(data_dir if data_dir is not None else DEFAULT_DATA_DIR).resolve()
 
 
 def load_source(name: str, data_dir: Path | None = None, image_size: int = 0) -> Source:

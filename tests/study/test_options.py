@@ -53,6 +53,7 @@ def refused(capsys, *argv):
         ([*TASK, "--workers-per-trial", "2", "--cpus-per-trial", "2"], ["--cpus-per-trial", "--cpus-per-worker"]),
         ([*TASK, "--image-size", "7"], ["--image-size", "≥ 8"]),
         ([*TASK, "--dataset", "folder:nowhere"], ["nowhere", "no such folder"]),
+        ([*TASK, "--dataset", "folder:no\udcffwhere"], ["text in UTF-8", r"'folder:no\udcffwhere'"]),
         ([*TASK, "--dataset", "npz:~nobody.known/x.npz"], ["~nobody.known/x.npz", "a home that is not known"]),
         ([*TASK, "--data-dir", "~nobody.known"], ["~nobody.known", "a home that is not known"]),
         ([*TASK, "--ood-sets", "npz:~nobody.known/x.npz"], ["~nobody.known/x.npz", "a home that is not known"]),

@@ -86,6 +86,7 @@ def test_a_source_knows_its_shape():
         ({"classes": ("cat", " ")}, "non-empty names"),
         ({"classes": ["cat", "dog"]}, "tuple"),
         ({"classes": ("cat", "dog", "eel")}, "got none of: eel"),
+        ({"classes": ("cat", "dog", *map(str, range(30_000)))}, "got none of: 0, 1, 2, 3, 4 and 29995 more$"),
         ({"train": numbered([0, 1, 2])}, "train: expected labels 0 to 1, got 2"),
         ({"train": numbered([])}, "expected training images, got none"),
         ({"train": numbered([0, 1], side=7)}, "at least 8x8"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from study.data.registry import cut_defaults
 from study.data.tail import cut_imbalanced
-from study.data.types import Images, OutsideSet, Source, Splits
+from study.data.types import SHOWN, Images, OutsideSet, Source, Splits
 from study.errors import InputError
 
 KNOWN_SHARE = 0.6
@@ -67,14 +67,22 @@ def cut_open(source: Source, *, split_seed: int, order_seed: int, held_out: int 
     train = only(whole.train, known)
     counts = train.counts(len(known))
     outside = only(whole.test, unknown) if unknown else None
+    test = only(whole.test, known)
+    for which, found, classes in (("known", test, known), ("held-out", outside, unknown)):
+        if found is not None and not len(found):
+            names = ", ".join(source.classes[c] for c in classes[:SHOWN])
+            raise InputError(
+                f"{source.name}: expected test images of a {which} class, got none of the {len(classes)}: {names}\n"
+                "with --resplit every class has some"
+            )
     return Splits(
         train=train,
         validation=only(whole.validation, known),
-        test=only(whole.test, known),
+        test=test,
         classes=tuple(source.classes[c] for c in known),
         class_counts=counts,
         class_order=tuple(sorted(range(len(known)), key=lambda c: (-counts[c], c))),
-        n_pool=int(np.isin(source.train.labels, known).sum()) - (0 if source.test else len(only(whole.test, known))),
+        n_pool=int(np.isin(source.train.labels, known).sum()) - (0 if source.test else len(test)),
         unknown=None
         if outside is None
         else OutsideSet(UNKNOWN, "near", outside.images, tuple(source.classes[c] for c in unknown), outside.labels),

@@ -7,6 +7,7 @@ from study.data.embedded import digits
 from study.data.open_set import UNKNOWN, cut_open, known_classes, known_source, only
 from study.data.types import Images, Source
 from study.errors import InputError
+from tests.data.helpers import toy_source
 
 
 def rows(images):
@@ -95,3 +96,13 @@ def test_the_known_world_has_the_known_classes_alone():
     kept = np.flatnonzero(np.isin(source.train.labels, (3, 7)))
     assert list(known_source(grouped, ("3", "7")).groups) == list(kept)
     assert isinstance(part, Source)
+
+
+@pytest.mark.parametrize("which", ["known", "held-out"])
+def test_an_official_test_set_without_a_class_of_one_kind_is_named(which):
+    known = known_classes(5, 1)
+    there = [c for c in range(5) if (c in known) != (which == "known")]
+    source = toy_source([20] * 5, [4 if c in there else 0 for c in range(5)])
+    with pytest.raises(InputError, match=f"toy: expected test images of a {which} class, got none of the .*: kind"):
+        cut_open(replace(source, name="npz:toy"), split_seed=0, order_seed=1)
+    assert cut_open(replace(source, name="npz:toy").joined(), split_seed=0, order_seed=1).unknown is not None

@@ -170,7 +170,10 @@ def _make(listing: Listing, asked: Asked, default_side: int, folder: Path) -> No
         plan = _plan([h for found in headers.values() for h in found], listing, asked.image_size or default_side)
         for name, part in parts.items():
             _decode(listing, part, headers[name], plan, temporary / name, f"{asked.name}: decoding {name}")
-        classes = listing.classes or _numbered(temporary, parts, asked.name)
+        classes = listing.classes
+        if not classes or (listing.train.maps is not None and listing.meaning is None):
+            numbered = _numbered(temporary, parts, asked.name)  # a user's maps may say too little for names, too
+            classes = classes or numbered
         about = {"parts": list(parts), "classes": list(classes), "licence": listing.licence}
         if listing.groups is not None:
             np.save(temporary / "groups.npy", listing.groups)

@@ -415,3 +415,7 @@ def test_maps_that_cannot_be_used(tmp_path):
             save(path, np.where(np.arange(128).reshape(8, 16) % 2, 255, 0).astype(np.uint8))
 
     refused(black_and_white, "255 means no label; write 1 for the foreground")
+    refused(
+        lambda root: (black_and_white(root), (root / "classes.txt").write_text("ground\nroad")),
+        "255 means no label; write 1 for the foreground",
+    )

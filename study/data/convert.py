@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from study.data.types import Images, Source, UInt8Array
+from study.errors import InputError
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
@@ -47,11 +48,18 @@ def fit_source(source: Source, side: int) -> Source:
     Args:
         source: the data.
         side: pixels; 0 leaves the source as it is.
+
+    Raises:
+        InputError: label maps that have a class, or any label, outside of that square alone.
     """
     if side in (0, source.shape[0]) and side in (0, source.shape[1]):
         return source
-    test = None if source.test is None else _fit(source.test, side)
-    return replace(source, train=_fit(source.train, side), test=test, official_corruptions=None)
+    try:
+        test = None if source.test is None else _fit(source.test, side)
+        return replace(source, train=_fit(source.train, side), test=test, official_corruptions=None)
+    except InputError as error:
+        where = f"in the middle squares of {source.shape[0]}x{source.shape[1]} pixels, resized to {side}x{side}"
+        raise InputError(f"{error}\n{where}") from error
 
 
 def _fit(images: Images, side: int) -> Images:

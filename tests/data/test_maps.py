@@ -110,5 +110,5 @@ def test_resizing_a_source():
     assert np.array_equal(double.train.labels, source.train.labels.repeat(2, 1).repeat(2, 2))
     wide = Source("wide", Images(np.zeros((2, 8, 16, 1), np.uint8), np.tile(np.arange(16) // 4, (2, 8, 1))), None,
                   tuple("abcd"), "none")  # fmt: skip
-    with pytest.raises(InputError, match="none of: a, d"):  # the middle shows b and c alone
-        fit_source(wide, 8)
+    with pytest.raises(InputError, match="none of: a, d\nin the middle squares of 8x16 pixels, resized to 8x8"):
+        fit_source(wide, 8)  # the middle shows b and c alone

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from study.data.catalogue import CATALOGUE, UNAVAILABLE, Entry
 from study.environment import leave
-from study.errors import InputError
+from study.errors import InputError, of_file
 
 HEAD = ("name", "classes", "training / test", "size", "licence", "near; far", "from")
 
@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(fetched(name, values.data_dir))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {of_file(error)}", file=sys.stderr)
         return 2
     if not values.fetch:
         print(table())

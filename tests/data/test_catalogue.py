@@ -117,3 +117,11 @@ def test_fetching_by_command(capsys):
     assert capsys.readouterr().out == "digits: 1,797 training images, no test set, 10 classes, 8x8x1\n"
     assert main(["--fetch", "digit"]) == 2
     assert "did you mean 'digits'?" in capsys.readouterr().err
+
+
+def test_a_link_that_leads_nowhere_is_named(capsys, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").symlink_to(tmp_path / "nowhere.png")
+    assert main(["--fetch", f"folder:{tmp_path}", "--data-dir", str(tmp_path / "data")]) == 2
+    assert "cat/0.png: No such file" in capsys.readouterr().err

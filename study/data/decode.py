@@ -201,7 +201,11 @@ def _plain(image: Image.Image, channels: int) -> Image.Image:
         values = np.array(image, dtype=np.int64)
         if values.min() < 0 or values.max() > WIDE:
             raise UnreadableError(f"expected grey levels of 8 or 16 bits, got {values.min()} to {values.max()}")
-        image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+        grey = np.rint(values / 257).astype(np.uint8)
+        clear = image.info.get("transparency")
+        if isinstance(clear, int):  # the one level that a PNG may call transparent
+            grey[values == clear] = 255
+        image = Image.fromarray(grey)
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image.convert("RGBA"))

@@ -32,7 +32,7 @@ from study.data.locks import held
 from study.data.types import IGNORED, Images, Source
 from study.errors import InputError
 
-VERSION = 2
+VERSION = 3
 """Raised when the same files would be decoded to other arrays."""
 FOLDER = "decoded"
 LARGEST_OWN = 256

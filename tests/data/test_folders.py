@@ -107,6 +107,10 @@ def test_kinds_of_pixels(tmp_path):
     assert read_header(wide) == (8, 8, True)
     assert (read_image(wide, (8, 8), 1) == 100).all()
 
+    levels = np.where(np.eye(8), 1000, 257 * 7).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "clear.png", transparency=1000)
+    assert (read_image(tmp_path / "clear.png", (8, 8), 1)[..., 0] == np.where(np.eye(8), 255, 7)).all()
+
     half = np.zeros((8, 8, 4), np.uint8)  # red at alpha 51 of 255: a fifth red, four fifths white
     half[...] = (255, 0, 0, 51)
     clear = save(tmp_path / "rgba.png", half)

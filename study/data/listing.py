@@ -1,7 +1,8 @@
 """What lies in a folder of images, before any of it is decoded.
 
     folder:PATH   PATH/CLASS/…/image.png; or train/CLASS/…, with val/CLASS/… and test/CLASS/… if there are any
-    masks:PATH    PATH/images/NAME.jpg with PATH/masks/NAME.png; or the same two folders in train/, val/ and test/;
+    masks:PATH    PATH/images/NAME.jpg with PATH/masks/NAME.png; or the same two folders in train/, val/ and test/, or
+                  train/, val/ and test/ in each of the two;
                   PATH/classes.txt: the classes' names, one a line, that of label 0 first
 
 The names of the parts may have capitals. Validation images are cut anew for every replicate, so `val` joins `train`
@@ -24,6 +25,7 @@ from study.errors import InputError
 TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation")
 TEST = ("test", "testing")
+PARTS = (TRAIN, VALIDATION, TEST)
 IMAGES, MASKS = "images", "masks"
 SHOWN = 5
 """So many names are listed in an error."""
@@ -96,8 +98,7 @@ def list_masks(root: Path) -> Listing:
     Raises:
         InputError: no such folder, or an image without its map or the other way round.
     """
-    parts = _parts(root, unparted=(root / IMAGES).is_dir())
-    train, *rest = (_masked(folder) for folder in parts)
+    train, *rest = (_masked(images, masks) for images, masks in _mask_parts(root))
     return _arranged(root, train, rest, _names(root / "classes.txt"))
 
 
@@ -114,20 +115,39 @@ def _arranged(root: Path, train: Part, rest: list[Part], classes: tuple[str, ...
     return Listing(root, train, test, classes)
 
 
-def _parts(root: Path, unparted: bool = False) -> list[Path]:
+def _mask_parts(root: Path) -> list[tuple[Path, Path]]:
+    """Return the folders of images and of maps of training, validation and test, as far as they are there."""
+    if not (root / IMAGES).is_dir():
+        return [(folder / IMAGES, folder / MASKS) for folder in _parts(root)]
+    inside = [root / IMAGES / entry.name for entry in _folders(root / IMAGES)]
+    found = [folder for folder in _by_part(inside) if folder is not None]
+    if not found or len(found) < len(inside) or found[0].name.casefold() not in TRAIN:
+        return [(root / IMAGES, root / MASKS)]
+    return [(folder, root / MASKS / folder.name) for folder in found]
+
+
+def _by_part(folders: list[Path]) -> list[Path | None]:
+    """Return which of some folders is that of training, of validation and of test; None where there is none."""
+    found = [[folder for folder in folders if folder.name.casefold() in names] for names in PARTS]
+    for several in found:
+        if len(several) > 1:
+            names = [folder.name for folder in several]
+            raise InputError(f"{several[0].parent}: expected one folder for each part, got {_some(names)}")
+    return [several[0] if several else None for several in found]
+
+
+def _parts(root: Path) -> list[Path]:
     """Return the folders of training, validation and test, as far as they are there."""
     if not root.is_dir():
         raise InputError(f"{root}: expected a folder, got {'a file' if root.exists() else 'no such folder'}")
-    there = {entry.name.casefold(): root / entry.name for entry in _folders(root)}
-    found = [
-        next((there[name] for name in names if name in there and _folders(there[name])), None)
-        for names in (TRAIN, VALIDATION, TEST)
-    ]  # a folder without folders in it is a class of that name: trains, or tests
-    if unparted or not any(found):
+    there = {root / entry.name: entry.name.casefold() for entry in _folders(root)}
+    named = [folder for folder, name in there.items() if any(name in part for part in PARTS)]
+    found = _by_part([folder for folder in named if _folders(folder)])  # without folders in it: a class of that name
+    if not any(found):
         return [root]
     if found[0] is None:
         others = ", ".join(folder.name for folder in found if folder is not None)
-        if set(there) <= {*VALIDATION, *TEST}:
+        if set(there.values()) <= {*VALIDATION, *TEST}:
             raise InputError(f"{root}: expected a folder train beside {others}, got none")
         return [root]
     return [folder for folder in found if folder is not None]
@@ -188,24 +208,29 @@ def list_images(folder: Path) -> Iterator[str]:
                 yield os.path.join(place, name)
 
 
-def _masked(folder: Path) -> Part:
-    """Return the images of a folder with their maps, paired by name without its end."""
+def _masked(images: Path, masks: Path) -> Part:
+    """Return the images of a folder with their maps in another one, paired by name without its end."""
+    above = Path(os.path.commonpath((images, masks)))
+    places = {IMAGES: images, MASKS: masks}
+    shown = {kind: place.relative_to(above).as_posix() for kind, place in places.items()}
     found = {}
-    for kind in (IMAGES, MASKS):
-        if not (folder / kind).is_dir():
-            raise InputError(f"{folder}: expected the folders {IMAGES} and {MASKS}, got no {kind}")
+    for kind, place in places.items():
+        if not place.is_dir():
+            both = " and ".join(shown.values())
+            raise InputError(f"{above}: expected the folders {both}, got no {shown[kind]}")
         by_name: dict[str, str] = {}
-        for path in list_images(folder / kind):
-            name = os.path.splitext(os.path.relpath(path, folder / kind))[0]
+        for path in list_images(place):
+            name = os.path.splitext(os.path.relpath(path, place))[0]
             if name in by_name:
-                raise InputError(f"{folder / kind}: expected one file a name, got {by_name[name]} and {path}")
+                raise InputError(f"{place}: expected one file a name, got {by_name[name]} and {path}")
             by_name[name] = path
         found[kind] = by_name
     for one, other in ((IMAGES, MASKS), (MASKS, IMAGES)):
         alone = sorted(set(found[one]) - set(found[other]))
         if alone:
             raise InputError(
-                f"{folder}: expected the same names in {one} and {other}, got only in {one}: {_some(alone)}"
+                f"{above}: expected the same names in {shown[one]} and {shown[other]}, "
+                f"got only in {shown[one]}: {_some(alone)}"
             )
     names = sorted(found[IMAGES])
     return Part(tuple(found[IMAGES][name] for name in names), maps=tuple(found[MASKS][name] for name in names))

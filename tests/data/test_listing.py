@@ -38,6 +38,42 @@ def test_names_of_parts_with_masks_may_have_capitals(tmp_path):
     assert (len(found.train.images), len(found.test.images)) == (1, 1)
 
 
+def test_parts_may_lie_in_the_folders_of_images_and_of_masks(tmp_path):
+    names = [
+        f"{kind}/{part}/{part}{i}.png" for kind in ("images", "masks") for part in ("train", "val") for i in (0, 1)
+    ]
+    root = files(tmp_path / "own", *names)
+    found = list_masks(root)
+    for part, name in ((found.train, "train"), (found.test, "val")):
+        for files_of_part, kind in ((part.images, "images"), (part.maps, "masks")):
+            assert [os.path.relpath(path, root) for path in files_of_part] == [
+                os.path.join(kind, name, f"{name}{i}.png") for i in (0, 1)
+            ]
+    (root / "masks" / "val" / "val1.png").unlink()
+    with pytest.raises(InputError, match="same names in images/val and masks/val, got only in images/val: val1"):
+        list_masks(root)
+    (root / "masks" / "val").rename(root / "masks" / "other")
+    with pytest.raises(InputError, match="expected the folders images/val and masks/val, got no masks/val"):
+        list_masks(root)
+
+
+def test_folders_of_images_that_are_no_parts_are_one_set(tmp_path):
+    root = files(tmp_path, *(f"{kind}/{part}/0.png" for kind in ("images", "masks") for part in ("train", "berlin")))
+    assert (len(list_masks(root).train.images), list_masks(root).test) == (2, None)
+
+
+@pytest.mark.parametrize("pair", [("Train", "train"), ("val", "valid")])
+def test_two_folders_of_one_part_are_refused(tmp_path, pair):
+    parts = {*pair, "train"}
+    root = files(tmp_path / "own", *(f"{part}/{name}/0.png" for part in parts for name in ("cat", "dog")))
+    with pytest.raises(InputError, match=f"own: expected one folder for each part, got {pair[0]}, {pair[1]}"):
+        list_folder(root)
+    for kind in ("images", "masks"):
+        files(tmp_path / "maps", *(f"{kind}/{part}/0.png" for part in parts))
+    with pytest.raises(InputError, match=f"images: expected one folder for each part, got {pair[0]}, {pair[1]}"):
+        list_masks(tmp_path / "maps")
+
+
 def test_links_are_followed(tmp_path):
     root = files(tmp_path / "own", "cat/0.png", "dog/0.png")
     files(tmp_path / "store", "eel/0.png", "eel/deep/1.png")

@@ -88,8 +88,11 @@ def _claims(content: Mapping[str, Any]) -> Section:
     counts = {word: sum(claim["verdict"] == word for claim in claims) for word in ("supported", "refuted", "undecided")}
     lead = f"Of {len(claims)} claims of the paper: " + ", ".join(f"{n} {word}" for word, n in counts.items())
     lead += f", {len(claims) - sum(counts.values())} without information."
+    waiting = content["family"] - len(content["runs"])
+    begun = f", of which {waiting} {'has' if waiting == 1 else 'have'} not begun" if waiting else ""
     note = (
-        f"HEM against cross-entropy is confirmatory: Holm's correction is over the {content['family']} runs together. "
+        f"HEM against cross-entropy is confirmatory: Holm's correction is over the {content['family']} runs together"
+        f"{begun}. "
         "All other claims are exploratory, their p-values are not adjusted. Differences are in points of a hundred."
     )
     return Section("verdict", "Claims", [claims_table(claims), Note(note)], lead=lead, tag="claims")

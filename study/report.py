@@ -164,9 +164,10 @@ def _report(paths: Sequence[Path], out: Path | None) -> int:
         return report(paths[0], out)
     for run in runs:
         report(run.path)
+    declared = sum(len(asked(path)[0]) if is_several(path) else 1 for path in paths)
     folder = paths[0] if len(paths) == 1 else Path()
     command = asked(folder)[1] if len(paths) == 1 else shlex.join(["python", "-m", "study.report", *map(str, paths)])
-    print(f"\n{write_scoreboard(runs, out or folder / 'scoreboard.html', command)}")
+    print(f"\n{write_scoreboard(runs, out or folder / 'scoreboard.html', command, declared)}")
     return 0
 
 
@@ -192,8 +193,10 @@ def report(path: Path, out: Path | None = None) -> int:
     return 0
 
 
-def write_scoreboard(runs: Sequence[RunDirectory], out: Path, command: str) -> Path:
+def write_scoreboard(runs: Sequence[RunDirectory], out: Path, command: str, declared: int = 0) -> Path:
     """Write the scoreboard of finished or unfinished runs beside each other, as JSON and as a page; return the page.
+
+    `declared` is how many runs there are to be, where some have not begun.
 
     Raises:
         InputError: a run without tables, or two runs of one name.
@@ -202,7 +205,8 @@ def write_scoreboard(runs: Sequence[RunDirectory], out: Path, command: str) -> P
     from study.scoreboard import scoreboard
 
     finished = _told_apart([_finished(run, out.parent) for run in runs], runs, out.parent)
-    content = scoreboard(finished, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), command=command)
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    content = scoreboard(finished, created=created, command=command, declared=declared)
     source = out.with_suffix(".json")
     write_json(source, content)
     _print_claims(content)

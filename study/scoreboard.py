@@ -34,19 +34,20 @@ class Finished:
         return str(self.study["name"])
 
 
-def scoreboard(runs: Sequence[Finished], *, created: str, command: str) -> dict[str, Any]:
+def scoreboard(runs: Sequence[Finished], *, created: str, command: str, declared: int = 0) -> dict[str, Any]:
     """Return the content of scoreboard.json.
 
     The confirmatory family is HEM's lead variant against cross-entropy on the primary endpoint of every run that is
-    given: Holm's correction is over all of them.
+    given, or was declared with them: Holm's correction is over all of them.
 
     Args:
         runs: one or more, of different tasks, data sets or networks.
         created: when, as text.
         command: what makes it again.
+        declared: how many runs there are to be, where some have not begun.
     """
     primaries = [of_replicates(Replicates(run.evaluation), study=run.study) for run in runs]
-    decided = decide_family([member(primary) for primary in primaries])
+    decided = decide_family([member(primary) for primary in primaries], declared=declared)
     together = list(zip(runs, primaries, decided, strict=True))
     return {
         "version": VERSION,
@@ -54,7 +55,7 @@ def scoreboard(runs: Sequence[Finished], *, created: str, command: str) -> dict[
         "command": command,
         "losses": list(dict.fromkeys(loss for run in runs for loss in run.study["losses"])),
         "arms": list(dict.fromkeys(arm for run in runs for arm in run.study["arms"])),
-        "family": len(runs),
+        "family": max(declared, len(runs)),
         "runs": [_run(run, primary, one) for run, primary, one in together],
         "claims": [
             {"run": run.name, "task": primary.task, **claim}

@@ -199,16 +199,20 @@ def member(run: Primary) -> Confirmatory:
     return Confirmatory(run, test, both.p, both.p_beyond)
 
 
-def decide_family(members: Sequence[Confirmatory]) -> list[Confirmatory]:
+def decide_family(members: Sequence[Confirmatory], *, declared: int = 0) -> list[Confirmatory]:
     """Return the members with Holm's p, verdict and reason; the family is all that are given, one a task.
 
-    A member without information or without a p-value gets none and still counts: the family is what was declared.
+    A member without information or without a p-value gets none and still counts: the family is what was declared. So do
+    the runs of `declared` that are not among the members, because they have not begun: a win must not be lost when they
+    do.
     For equivalence the larger p of the two one-sided tests enters Holm; a difference beyond δ (win or loss) needs
     m · p_beyond ≤ 5 %, m being the size of the family.
     """
-    adjusted = holm([nan if _no_verdict(m) else m.p for m in members])
+    family = max(declared, len(members))
+    p_values = [nan if _no_verdict(m) else m.p for m in members]
+    adjusted = holm([*p_values, *[nan] * (family - len(members))])[: len(members)]
     unit = "task" if len({m.primary.task for m in members}) == len(members) else "run"
-    together = [replace(m, p_holm=p, family=len(members), unit=unit) for m, p in zip(members, adjusted, strict=True)]
+    together = [replace(m, p_holm=p, family=family, unit=unit) for m, p in zip(members, adjusted, strict=True)]
     return [_decide(m) for m in together]
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from study import compare, report
 from study.errors import InputError
+from study.options import all_tasks
 from study.run import RunDirectory
 from study.scoreboard import Finished, scoreboard
+from study.several import begin
 from tests.study.evaluations import NOISE, PLANTED, rows, study
 
 
@@ -45,6 +47,26 @@ def test_holm_is_over_all_runs_together():
     [run, _] = board(planted, noise)["runs"]
     assert "p = 0.012 (Holm over 2 tasks)" in run["headline"]
     assert "p = 0.006, 3 replicates" in board(planted)["runs"][0]["headline"]
+
+
+def test_a_task_that_has_not_begun_counts_in_the_family(tmp_path, monkeypatch):
+    """What is a win among the tasks that are there must still be one when the others have begun."""
+    begin(tmp_path, all_tasks({"preset": "smoke"}), "python -m study.tune --task all")
+    run, one = RunDirectory(tmp_path / "imbalanced"), finished("imbalanced", PLANTED)
+    run.path.mkdir()
+    run.write_study({**one.study, "version": 1})
+    one.evaluation.to_parquet(run.path / "evaluation.parquet")
+    one.comparison.to_parquet(run.path / "comparison.parquet")
+    monkeypatch.setattr(RunDirectory, "read_study", lambda run: json.loads(run.study_file.read_text()))
+    monkeypatch.setattr(report, "report", lambda path: 0)
+    assert report.main([str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "scoreboard.json").read_text())
+    assert (content["family"], len(content["runs"])) == (6, 1)
+    [claim] = [c for c in content["claims"] if c["claim"] == "HEM > CE on imbalanced"]
+    assert claim["p_holm"] == pytest.approx(6 * claim["p"])
+    assert "Holm over 6 tasks" in claim["reason"]
+    page = (tmp_path / "scoreboard.html").read_text()
+    assert "over the 6 runs together, of which 5 have not begun." in page.replace("&#39;", "'")
 
 
 def test_runs_of_one_task_are_no_several_tasks():

@@ -1,5 +1,6 @@
 """What a run says in one or two plain sentences, by rule."""
 
+from collections.abc import Mapping
 from math import isnan
 
 from study.comparison.primary import ALPHA, Confirmatory, Primary
@@ -84,30 +85,35 @@ def _of_all(run: Primary, best: list[str]) -> str:
     label, means = run.endpoint.label, finite_means(run.cell)
     value = amount(means[best[0]], run.endpoint.metric)
     top = f"{best[0]}, {value}"
+    among = _among(run, best[0], means)
+    first, apart = f"best mean{among}", "are not shown to be worse than" if among else "cannot be told apart from"
     if len(means) == 1:
         condition = f", conditional on {searches(run.searches)}" if run.searches < MIN_REPLICATES else ""
         return f"Only {best[0]} has a value on {label} ({value}{condition}): there is nothing to compare it with."
     if run.searches < MIN_REPLICATES:
         return (
-            f"Conditional on {searches(run.searches)}: the best mean on {label} is that of {top}, which says nothing "
+            f"Conditional on {searches(run.searches)}: the {first} on {label} is that of {top}, which says nothing "
             "about other searches."
         )
     if run.withheld:
-        return f"The best mean on {label} is that of {top}."
+        return f"The {first} on {label} is that of {top}."
     worse = [loss for loss in means if loss not in best]
     if not worse:
-        return (
-            f"On {label} no loss is shown to be better: {names(best)} cannot be told apart from the best mean ({top})."
-        )
+        better = "" if among else "no loss is shown to be better: "
+        return f"On {label} {better}{names(best)} {apart} the {first} ({top})."
     adjusted = "exploratory" if len(means) == 2 else "exploratory, not adjusted for the number of losses"
     if len(best) == 1:
         others = names(worse) if len(worse) == 1 else f"each of {names(worse)}"
         return f"On {label} {best[0]} leads ({value}): {others} is worse ({adjusted})."
     verb = "is" if len(worse) == 1 else "are"
-    return (
-        f"On {label} {names(best)} cannot be told apart from the best mean ({top}); {names(worse)} {verb} worse "
-        f"({adjusted})."
-    )
+    return f"On {label} {names(best)} {apart} the {first} ({top}); {names(worse)} {verb} worse ({adjusted})."
+
+
+def _among(run: Primary, best: str, means: Mapping[str, float]) -> str:
+    """Return among which losses the best mean is the best, where one of fewer replicates has a better one."""
+    if not any(run.better(mean - means[best]) for mean in means.values()):
+        return ""
+    return f" of the losses with {replicates(len(run.cell.own(best)))}"
 
 
 def _of_lead(run: Primary, member: Confirmatory) -> str:

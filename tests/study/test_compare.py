@@ -250,6 +250,25 @@ def test_without_cross_entropy_there_are_no_differences(losses, state, word):
     assert got["reason"].startswith(f"ce {state}")
 
 
+def test_the_best_of_the_complete_losses_is_not_called_the_best_mean_where_another_has_a_better_one():
+    values = {"ce": [0.60, 0.62, 0.58, 0.61], "hem+": [0.69, 0.72, None, 0.72], "dice": [0.40, 0.43, 0.41, 0.39]}
+    result, _ = judged(values)
+    assert result["best_set"] == ["ce", "hem+"]
+    assert result["headline"].startswith(
+        "On balanced accuracy ce and hem+ are not shown to be worse than the best mean of the losses with 4 replicates "
+        "(ce, 60.2 %); dice is worse"
+    )
+    result, _ = judged({loss: series for loss, series in values.items() if loss != "dice"})
+    assert result["headline"].startswith(
+        "On balanced accuracy ce and hem+ are not shown to be worse than the best mean of the losses with 4 replicates "
+        "(ce, 60.2 %). hem+ − ce = "
+    )
+    result, _ = judged({"ce": [0.60, 0.62], "hem+": [0.69, None]})
+    assert result["headline"].startswith(
+        "Conditional on one search: the best mean of the losses with 2 replicates on balanced accuracy is that of ce"
+    )
+
+
 def test_nothing_at_all():
     empty = rows(PLANTED).iloc[:0]
     setting = study(PLANTED)

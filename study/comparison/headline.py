@@ -126,13 +126,14 @@ def _of_lead(run: Primary, member: Confirmatory) -> str:
     minus = f"{lead} − {REFERENCE} = {difference(test, metric)}"
     if not member.verdict or isnan(member.p):
         return f"{minus}, {replicates(test.n)} ({member.reason})."
-    over = f" (Holm over {member.family} {member.unit}s)" if member.family > 1 else ""
-    evidence = f"{difference(test, metric)}, {p_value(member.p_holm)}{over}, {replicates(test.n)}"
+    over = f"Holm over {member.family} {member.unit}s" if member.family > 1 else ""
+    evidence = f"{difference(test, metric)}, {p_value(member.p_holm)}{over and f' ({over})'}, {replicates(test.n)}"
     if run.endpoint.kind == "equivalence":
         margin = amount(run.endpoint.delta, metric, points=True)
         words = {"equal": f"equals {REFERENCE} within {margin}", "win": f"wins against {REFERENCE}"}
         words |= {"loss": f"loses to {REFERENCE}", "undecided": f"is not shown to equal {REFERENCE} within {margin}"}
-        return f"{lead} {words[member.verdict]}: {minus}, {replicates(test.n)} ({member.reason})."
+        reason = f"{member.reason}{over and f'; {over}'}"
+        return f"{lead} {words[member.verdict]}: {minus}, {replicates(test.n)} ({reason})."
     if member.verdict != "undecided":
         return f"{lead} {'wins against' if member.verdict == 'win' else 'loses to'} {REFERENCE}: {evidence}."
     least = amount(smallest_detectable(test.sd, test.n, ratio=run.ratio, alpha=ALPHA), metric, points=True)

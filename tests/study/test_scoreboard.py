@@ -11,7 +11,7 @@ from study.options import all_tasks
 from study.run import RunDirectory
 from study.scoreboard import Finished, scoreboard
 from study.several import begin
-from tests.study.evaluations import NOISE, PLANTED, rows, study
+from tests.study.evaluations import CLEAN, NOISE, PLANTED, rows, study
 
 
 def finished(task, values, name="", **more):
@@ -21,7 +21,7 @@ def finished(task, values, name="", **more):
         "created": "",
         "arms": ["tuned"],
     }
-    table = rows(values)
+    table = rows(values, metric=setting["primary"]["metric"])
     comparison = compare.compare(table, study=setting)
     return Finished(setting, table, comparison, "")
 
@@ -67,6 +67,14 @@ def test_a_task_that_has_not_begun_counts_in_the_family(tmp_path, monkeypatch):
     assert "Holm over 6 tasks" in claim["reason"]
     page = (tmp_path / "scoreboard.html").read_text()
     assert "over the 6 runs together, of which 5 have not begun." in page.replace("&#39;", "'")
+
+
+def test_an_adjusted_p_of_equality_says_that_it_is():
+    same = {"ce": [0.90, 0.92, 0.91], "hem": [0.901, 0.9195, 0.9105]}
+    clean, noise = finished("classification", same, primary=CLEAN, counts=(9, 9)), finished("continual", NOISE)
+    [alone, *_], [run, _] = board(clean)["runs"], board(clean, noise)["runs"]
+    assert alone["headline"].endswith("(two one-sided tests at ±0.5 points, p = 0.008).")
+    assert run["headline"].endswith("(two one-sided tests at ±0.5 points, p = 0.015; Holm over 2 tasks).")
 
 
 def test_runs_of_one_task_are_no_several_tasks():

@@ -58,7 +58,7 @@ def _row(row: Record) -> list[Cell]:
     parts = [str(row[name]).removeprefix("group:") for name in ("dataset", "slice") if name in row]
     part = ", ".join(name for name in parts if name not in ("test", "all"))
     ours, tuned = (
-        text_cell("not run") if missing(row[name]) else number_cell(measure(row[name], metric), row[name])
+        text_cell("no value") if missing(row[name]) else number_cell(measure(row[name], metric), row[name])
         for name in ("ours", "tuned")
     )
     far = (

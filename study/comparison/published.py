@@ -198,9 +198,10 @@ def beside(
     for figure in known(study, figures):
         key = (figure.method, figure.loss, figure.probe, figure.on, figure.slice, figure.metric)
         groups.setdefault(key, []).append(figure)
-    ran = set(zip(comparison["method"], comparison["loss"], strict=True)) | {
-        (str(dict(study["primary"])["method"]), REFERENCE)
-    }
+    # A loss that was asked for and has no value, because its trainings failed, is no baseline that was reached.
+    ran = set(zip(comparison["method"], comparison["loss"], strict=True))
+    ran |= {(method, loss) for method in study["methods"] for loss in study["losses"]}
+    ran |= {(str(dict(study["primary"])["method"]), REFERENCE)}
     rows = [_row(key, group, comparison, study) for key, group in groups.items() if key[:2] in ran]
     status, text = _gate(rows, study)
     return {"status": status, "text": text, "tolerance": TOLERANCE, "rows": rows}
@@ -247,7 +248,7 @@ def _gate(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> tuple[
     if not outside:
         names = ", ".join(_named(row, study) for row in judged)
         return FIELD, f"Field result: the published baselines of {what} are reached ({names}, arm {GATE_ARM})."
-    found = "; ".join(f"{_named(row, study)} {_ours(row)}, published {_spread(row)}" for row in outside)
+    found = "; ".join(f"{_named(row, study)} {_ours(row, study)}, published {_spread(row)}" for row in outside)
     return HARNESS, (
         f"Harness result: the published baselines of {what} are not reproduced (arm {GATE_ARM}: {found}; allowed is "
         f"{100 * TOLERANCE:g} point beyond). The verdict is about this training, not about the field's."
@@ -260,8 +261,10 @@ def _named(row: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     return f"{row['loss']} by {row['slice']}" if other else str(row["loss"])
 
 
-def _ours(row: Mapping[str, Any]) -> str:
-    return "was not run" if row["ours"] is None else f"{100 * row['ours']:.1f} %"
+def _ours(row: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    if row["ours"] is None:
+        return "has no value" if row["loss"] in study["losses"] else "was not run"
+    return f"{100 * row['ours']:.1f} %"
 
 
 def _spread(row: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ def test_published_ours_and_the_difference_stand_side_by_side(view):
     assert texts(table.rows[0]) == [
         "ce", "70.4 to 71.9", "65.2", "−5.2", "outside", "71.0", "balanced accuracy", "plain"
     ]  # fmt: skip
-    assert texts(table.rows[1])[1:6] == ["80.8", "not run", "n/a", "beside", "not run"]
+    assert texts(table.rows[1])[1:6] == ["80.8", "no value", "n/a", "beside", "no value"]
     assert "give or take 1.0 points" in rule.text
     assert dict(sources.items)["ce, plain"] == "Somebody et al. 2019, table 2; <i>Others</i> 2021"
 

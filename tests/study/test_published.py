@@ -69,6 +69,13 @@ def test_a_specialist_counts_too_and_only_if_it_was_run():
     assert {row["loss"] for row in alone["rows"]} == {"ce"}
 
 
+def test_a_baseline_whose_trainings_failed_is_not_reached():
+    about, table = setting(TAIL), rows({name: TAIL[name] for name in ("ce", "hem+")}, arm="default")
+    found = beside(compare.compare(table, study=about), study=about)
+    assert found["status"] == "harness result"
+    assert "ldam_drw has no value, published 77.0 %" in found["text"]
+
+
 def test_without_cross_entropy_the_baseline_is_not_reached():
     found = held({"hem+": TAIL["hem+"]})
     assert found["status"] == "harness result"

@@ -248,8 +248,13 @@ def _of_models(cells: Iterable[tuple[Key, Mapping[str, Any]]], part: str) -> Ite
 
 
 def _with_totals(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows with what follows from several cells of one model: its DAR over all kinds of samples."""
+    """Return the rows with what follows from several cells of one model: its DAR over all kinds of samples.
+
+    A model that lacks an attack which others have, because it failed or is not done, has none over all attacks.
+    """
     rows = list(rows)
+    datasets = {row["dataset"] for row in rows if row["probe"] == dar.PROBE}
+    attacks = {name for name in datasets if name.startswith(dar.ADVERSARIAL)}
     models: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row["probe"] == dar.PROBE:
@@ -257,7 +262,7 @@ def _with_totals(rows: Iterable[Row]) -> list[Row]:
             models.setdefault(tuple(row[name] for name in _MODEL), []).append({**row, "value": value})
     for model, own in models.items():
         about = dict(zip(_MODEL, model, strict=True))
-        rows += [{**about, **total} for total in dar.totals(own)]  # type: ignore[arg-type]
+        rows += [{**about, **total} for total in dar.totals(own, attacks)]  # type: ignore[arg-type]
     return rows
 
 

@@ -13,7 +13,7 @@ at least 95 % of the clean validation samples (dar_all), or of those among them 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -118,20 +118,22 @@ def reference_rows(dataset: str, accept: float, reject: float, n: int) -> list[R
     return [row(PROBE, dataset, name, f"dar_{rule}", value, n) for name, value in lines.items() for rule in RULES]
 
 
-def totals(found: Iterable[Row]) -> list[Row]:
+def totals(found: Iterable[Row], attacks: Collection[str] = ()) -> list[Row]:
     """Return one model's rows of the kind "adversarial" and of the mean over the five kinds, dataset "all".
 
-    The mean is nan where a kind is missing: it would be a mean over other things.
+    The mean is nan where a kind is missing, and both are where an attack is: they would be means over other things.
 
     Args:
         found: all the model's rows; those of other probes are left alone.
+        attacks: datasets of the attacks that any model has.
     """
     mine = [r for r in found if r["probe"] == PROBE and r["metric"].startswith("dar_")]
     result = []
     for part, metric in dict.fromkeys((r["slice"], r["metric"]) for r in mine):
         chosen = [r for r in mine if (r["slice"], r["metric"]) == (part, metric)]
         attacked = [r for r in chosen if r["dataset"].startswith(ADVERSARIAL)]
-        adversarial = mean(np.array([r["value"] for r in attacked]))
+        every_attack = {r["dataset"] for r in attacked} >= set(attacks)
+        adversarial = mean(np.array([r["value"] for r in attacked])) if every_attack else NOT_AVAILABLE
         n = sum(r["n"] for r in attacked)
         result.append(row(PROBE, "adversarial", part, metric, adversarial, n))
         values = {r["dataset"]: r["value"] for r in chosen} | {"adversarial": adversarial}

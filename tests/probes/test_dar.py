@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from study import tables
 from study.probes import dar
 from study.probes.rows import row
 
@@ -64,3 +65,20 @@ def test_total_is_the_mean_of_five_and_missing_without_one():
     assert math.isnan({r["dataset"]: r for r in dar.totals(rows("corrupt"))}["all"]["value"])
     attacks = ("adversarial:Linf-0.1", "adversarial:L2-0.5")
     assert math.isnan({r["dataset"]: r for r in dar.totals(rows(*attacks))}["all"]["value"])
+    assert {r["dataset"]: r for r in dar.totals(rows(), attacks)} == found
+    one_failed = {r["dataset"]: r["value"] for r in dar.totals(rows(attacks[1]), attacks)}
+    assert math.isnan(one_failed["adversarial"])
+    assert math.isnan(one_failed["all"])
+
+
+def test_a_model_that_lacks_an_attack_of_the_others_has_no_mean_over_attacks():
+    models = {"ce": ("clean", "adversarial:Linf-0.1", "adversarial:Linf-0.3"), "hem": ("clean", "adversarial:Linf-0.1")}
+    rows = [
+        {"method": "plain", "loss": loss, "arm": "tuned", "replicate": 0, "seed": 0}
+        | row("dar", name, "mls", "dar_all", 0.6 if name.endswith("0.1") else 0.2, 10)
+        for loss, names in models.items()
+        for name in names
+    ]
+    found = {r["loss"]: r["value"] for r in tables._with_totals(rows) if r["dataset"] == "adversarial"}
+    assert found["ce"] == pytest.approx(0.4)
+    assert math.isnan(found["hem"])

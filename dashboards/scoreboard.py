@@ -86,7 +86,8 @@ def _arms_first_tuned(content: Mapping[str, Any]) -> list[str]:
 def _claims(content: Mapping[str, Any]) -> Section:
     claims: Sequence[Record] = content["claims"]
     counts = {word: sum(claim["verdict"] == word for claim in claims) for word in ("supported", "refuted", "undecided")}
-    lead = f"Of {len(claims)} claims of the paper: " + ", ".join(f"{n} {word}" for word, n in counts.items())
+    again = ", counted once for every run" if len({claim["claim"] for claim in claims}) < len(claims) else ""
+    lead = f"Of {len(claims)} claims of the paper{again}: " + ", ".join(f"{n} {word}" for word, n in counts.items())
     lead += f", {len(claims) - sum(counts.values())} without information."
     waiting = content["family"] - len(content["runs"])
     begun = f", of which {waiting} {'has' if waiting == 1 else 'have'} not begun" if waiting else ""
@@ -101,16 +102,18 @@ def _claims(content: Mapping[str, Any]) -> Section:
 def _arm(content: Mapping[str, Any], arm: str) -> Section:
     cells = [cell for cell in content["cells"] if cell["arm"] == arm]
     losses = [loss for loss in content["losses"] if any(cell["loss"] == loss for cell in cells)]
-    rows = []
+    rows, several = [], _tasks_repeat(content)
     for run in content["runs"]:
         own = {cell["loss"]: cell for cell in cells if cell["run"] == run["name"]}
         if own:
             task, data = _about(run)
             lead: Record = own.get(run["lead_variant"]) or {}
             words = [text_cell(lead.get(name)) for name in ("paper", "ours")]
-            rows.append([task, *words, *(_difference(own.get(loss)) for loss in losses), data])
+            name = [text_cell(run["name"], "prose")] if several else []
+            rows.append([task, *name, *words, *(_difference(own.get(loss)) for loss in losses), data])
     columns = [
         Column("task"),
+        *([Column("run")] if several else []),
         Column("HEM, the paper", hint="HEM against cross-entropy, as the paper has it"),
         Column("HEM, here", hint="the lead variant of HEM against cross-entropy, as this run has it"),
         *(
@@ -121,7 +124,9 @@ def _arm(content: Mapping[str, Any], arm: str) -> Section:
     ]
     table = Table(f"{arm}-table", f"Primary endpoint, arm {arm}: difference to ce", columns, rows, pd.DataFrame(cells))
     return Section(
-        f"arm-{arm}", f"Tasks × losses: {arm}", [*_forests(content, arm, cells), table, *_disagreements(cells)]
+        f"arm-{arm}",
+        f"Tasks × losses: {arm}",
+        [*_forests(content, arm, cells), table, *_disagreements(cells, "run" if several else "task")],
     )
 
 
@@ -187,7 +192,8 @@ def _difference(cell: Record | None) -> Cell:
     return Cell(f"{written} {word}".strip(), sort=cell["difference"], hint=str(cell["reason"]))
 
 
-def _disagreements(cells: Sequence[Record]) -> list[Block]:
+def _disagreements(cells: Sequence[Record], place: str) -> list[Block]:
+    """Say what is not as in the paper; `place` is the part of a cell that tells where that is."""
     against = [cell for cell in cells if cell["disagrees"]]
     if all(cell["ours"] in ("exploratory", "no information") for cell in cells):
         return [Note("Exploratory: intervals that are adjusted for nothing, and no verdict.")]
@@ -196,7 +202,7 @@ def _disagreements(cells: Sequence[Record]) -> list[Block]:
         return [Note("Nothing here is clear enough to agree or disagree with the paper.")]
     if not against:
         return [Note("Where anything can be told of HEM here, it goes the paper's way.")]
-    named = "; ".join(f"{c['loss']} on {c['task']}: {c['ours']} than ce, the paper says {c['paper']}" for c in against)
+    named = "; ".join(f"{c['loss']} on {c[place]}: {c['ours']} than ce, the paper says {c['paper']}" for c in against)
     return [Note(f"Not as in the paper: {named}.", "warning")]
 
 

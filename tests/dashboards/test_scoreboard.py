@@ -65,6 +65,19 @@ def test_claims_of_two_runs_of_one_task_say_whose_they_are(tmp_path):
     assert "first-run" not in table(1)
 
 
+def test_rows_and_disagreements_of_two_runs_of_one_task_say_whose_they_are(tmp_path):
+    both = [{**RUN, "name": name} for name in ("first-run", "second-run")]
+    lead = {"paper": "better", "ours": "worse", "disagrees": True}
+    cells = [cell("ce", run=run["name"]) for run in both]
+    cells += [cell("hem+", run="first-run", **lead), cell("hem+", run="second-run", paper="better")]
+    text = page(tmp_path, runs=both, cells=cells, claims=[{**CLAIM, "run": run["name"]} for run in both])
+    assert "Of 2 claims of the paper, counted once for every run: 0 supported, 2 refuted" in text
+    table = text[text.index('id="tuned-table"') :].split("<tr>")
+    assert "first-run" in table[2]
+    assert "second-run" in table[3]
+    assert "Not as in the paper: hem+ on first-run: worse than ce, the paper says better." in text
+
+
 def test_a_cell_has_the_difference_with_its_interval_and_verdict(tmp_path):
     text = page(tmp_path)
     assert "−2.0 [−3.0, −1.0] loss" in text

@@ -96,6 +96,15 @@ def test_a_claim_of_being_equal_without_a_margin_can_be_refuted_only():
     assert claim(result, "LogitNorm ≈ HEM on rejection")["verdict"] == "refuted"
 
 
+def test_on_an_upper_bound_no_claim_is_decided():
+    robust = PRIMARY | {"probe": "attack", "metric": "robust_accuracy", "label": "robust accuracy"}
+    apart = {"ce": [0.50, 0.52, 0.51], "hem": [0.60, 0.63, 0.61], "dice": [0.30, 0.31, 0.32]}
+    for mode, verdicts in (("quick", {"undecided"}), ("standard", {"supported"})):
+        attack = {"mode": mode, "points": 100, "replicates": 3}
+        result, _ = judged(apart, primary=robust, task="adversarial", counts=(9, 9), attack=attack)
+        assert {claim["verdict"] for claim in result["claims"]} == verdicts
+
+
 # Equivalence.
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from study import confirm, ledger
 from study.run import Key, RunDirectory
-from tests.study.test_search import RECIPE, config
+from study.search import SearchFeed
+from tests.study.test_search import COUNTS, RECIPE, config
 
 SEARCH = ("plain", "hem", 0)
 
@@ -29,6 +30,34 @@ def test_the_best_mean_of_two_scores_wins_not_the_luckiest_one(tmp_path):
     for slot, scores in enumerate([(0.90, 0.70), (0.85, 0.84), (0.50, None), (0.84, 0.83), (None, None)]):
         trial(run, SEARCH, slot, *scores)
     assert confirm.winner(study, run, SEARCH)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([(0.90, 0.70), (0.85, 0.84), (0.84, 0.845)], 1),  # the best first score, the best mean, the best second score
+        ([(0.75, 0.50), (0.50, 0.75)], 0),
+        ([(0.50, 0.75), (0.75, 0.50)], 1),
+    ],
+)
+def test_both_scores_count_the_same_and_of_equal_means_the_better_first_score_wins(tmp_path, scores, best):
+    run, study = RunDirectory(tmp_path), config(rescored=3)
+    for slot, pair in enumerate(scores):
+        trial(run, SEARCH, slot, *pair)
+    assert confirm.winner(study, run, SEARCH)[0] == best
+
+
+def test_the_dropin_arm_has_cross_entropys_training_and_the_losss_literature_parameters(tmp_path):
+    run, study = RunDirectory(tmp_path), config(losses=("ce", "hem"), replicates=1, trials=2)
+    trial(run, ("plain", "ce", 0), 0, 0.5, 0.5, learning_rate=0.3)
+    trial(run, SEARCH, 0, 0.5, 0.5, learning_rate=0.7)
+    made = {(t.key.loss, t.key.arm): t for t in confirm.confirm_trainings(study, run, RECIPE, 10)}
+    found = {name: (t.recipe["learning_rate"], t.loss_parameters) for name, t in made.items()}
+    assert found["hem", "dropin"] == (0.3, {"M": 2000.0})
+    assert found["hem", "tuned"] == (0.7, {"M": 100.0})
+    assert found["hem", "default"] == (RECIPE["learning_rate"], {"M": 2000.0})
+    assert found["ce", "dropin"] == (0.3, {"label_smoothing": 0.0})
+    assert all(t.keep_weights for t in made.values())
 
 
 def test_only_the_best_are_scored_again_and_ties_go_to_the_first(tmp_path):
@@ -78,7 +107,11 @@ def test_every_retraining_has_a_seed_of_its_own_and_all_losses_and_arms_share_th
     assert (len(again), len(final)) == (2 * 2, 2 * 2 * 3 * 3), "losses and replicates; also arms and seeds"
     assert len({(t.key.replicate, t.seed) for t in again}) == 2, "the same for both losses"
     assert len({(t.key.replicate, t.key.number, t.seed) for t in final}) == 2 * 3
-    assert len({t.seed for t in (*again, *final)}) == 2 + 2 * 3, "and none comes twice"
+    (tmp_path / "other").mkdir()
+    searched = SearchFeed(study, RunDirectory(tmp_path / "other"), RECIPE, COUNTS)
+    first = [searched.next() for _ in range(4)]
+    assert {t.key.replicate for t in first} == {0, 1}
+    assert len({t.seed for t in (*first, *again, *final)}) == 2 + 2 + 2 * 3, "and none comes twice"
 
 
 def test_an_arm_that_chooses_by_another_metric_has_the_winner_by_that_metric(tmp_path):

@@ -122,6 +122,19 @@ def test_a_disagreement_with_the_paper_is_named():
     assert (found["paper"], found["ours"], found["disagrees"], found["verdict"]) == ("better", "worse", True, "loss")
 
 
+def test_a_win_that_the_family_does_not_bear_out_is_no_win_here():
+    planted, others = finished("imbalanced", PLANTED), [finished("continual", NOISE, str(i)) for i in range(9)]
+    assert set(planted.comparison["verdict"]) == {"win", "reference"}
+    found = cell(board(planted, *others), task="imbalanced", loss="hem+")
+    assert (found["verdict"], found["ours"], found["disagrees"]) == ("undecided", "undecided", False)
+
+
+def test_being_better_disagrees_with_a_paper_that_says_equal():
+    better = {"ce": [0.90, 0.92, 0.91], "hem": [0.950, 0.972, 0.964]}
+    found = cell(board(finished("classification", better, primary=CLEAN, counts=(9, 9))), loss="hem")
+    assert (found["paper"], found["ours"], found["disagrees"]) == ("equal", "better", True)
+
+
 def test_what_is_undecided_disagrees_with_nobody():
     found = cell(board(finished("imbalanced", NOISE)), loss="hem+")
     assert (found["ours"], found["disagrees"]) == ("undecided", False)

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from study import confirm, tables
-from study.attack_block import under_attack
+from study.attack_block import _fallen_in_block, under_attack
 from study.attack_join import with_found
 from study.attacks import attack_jobs
 from study.data.embedded import digits
-from study.ledger import attack_keys
+from study.ledger import Aim, attack_keys, block_keys, radius_key
 from study.measure import read_scores
 from study.options import study_config
 from study.probes import attack as attack_module
 from study.probes import attack_suite, dar
 from study.probes.attack_verdicts import robust
 from study.probes.transfer import changed
-from study.run import RunDirectory
+from study.run import Key, RunDirectory, npz_bytes, write_atomic
 from tests.study.pipeline import attack_everything, train_everything
 
 GIVEN = {"methods": ("plain",), "losses": ("ce", "hem"), "replicates": 1, "trials": 2, "epochs": 2, "eps": (0.1,)}
@@ -154,6 +154,23 @@ def test_a_larger_radius_leaves_out_what_a_smaller_one_broke(attacked, tmp_path)
             assert set(arrays["found"]) <= set(np.flatnonzero(arrays["clean"] & ~robust(arrays)))
             own = set(np.flatnonzero(small["clean"] & (small["stands"] == 0).any(0)))
             assert set(small["found"]) == own, "positions among all points, not in a block"
+
+
+def test_what_fell_in_a_ball_of_another_norm_or_a_larger_one_has_not_fallen_in_this_one(tmp_path):
+    config = study_config(
+        {"task": "rejection", "preset": "smoke", **GIVEN, "attacks": "standard", "eps": (0.05, 0.2), "l2_eps": (0.05,)}
+    )
+    run, model = RunDirectory(tmp_path), Key("attack", "plain", "ce", "tuned", 0, 0)
+    stands = {("Linf", 0.05): [0, 1, 1], ("Linf", 0.2): [1, 0, 1], ("L2", 0.05): [1, 1, 0]}
+    for (norm, eps), of_block in stands.items():
+        [key] = block_keys(radius_key(config, model, Aim(norm, eps)), 1)
+        arrays = {"clean": np.ones(3, bool), "stands": np.array([of_block], np.int8), "attacks": np.array(["apgd-ce"])}
+        write_atomic(run.scores(key), npz_bytes(arrays))
+        run.write_cell(key, {"state": "complete"})
+    fallen = {radius: _fallen_in_block(model, config, run, Aim(*radius), 0) for radius in [("Linf", 0.1), *stands]}
+    assert fallen["Linf", 0.1].tolist() == fallen["Linf", 0.2].tolist() == [True, False, False]
+    assert fallen["Linf", 0.05] is None
+    assert fallen["L2", 0.05] is None
 
 
 def test_what_was_found_at_a_smaller_radius_joins_what_was_found_at_this_one():

@@ -49,6 +49,27 @@ PAIRS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("module", "function", "needed", "literature"),
+    [
+        (HEMLoss(), hem_loss, (), (0.2,)),
+        (MMLoss(), mm_loss, (), (1.0,)),
+        (CELoss(), ce_loss, (), (0.0,)),
+        (LogitNormLoss(), logitnorm_loss, (), (0.04,)),
+        (LogitAdjustedLoss(COUNTS), logit_adjusted_loss, (log_prior(COUNTS),), (1.0,)),
+        (LDAMLoss(COUNTS), ldam_loss, (ldam_margins(COUNTS, 0.5),), (30.0,)),
+        (FocalLoss(), focal_loss, (), (2.0,)),
+        (DICELoss(), dice_loss, (), (1.0,)),
+    ],
+    ids=lambda value: type(value).__name__ if callable(value) else "",
+)
+def test_what_is_not_given_is_as_in_the_literature(module, function, needed, literature):
+    logits, target = draw(6, classes=4)
+    expected = function(logits, target, *needed, *literature)
+    assert module(logits, target) == expected
+    assert function(logits, target, *needed) == expected
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize(
     "shared",

@@ -65,6 +65,8 @@ def test_no_samples_are_not_available():
         ([50, 50, 50, 50], (), (0, 1, 2, 3), ()),  # no head, no tail
         ([90, 80, 50, 50, 50, 30], (0, 1), (2, 3, 4), (5,)),  # equal counts are never parted
         ([90, 50, 50, 40, 30, 20], (0,), (1, 2, 3), (4, 5)),  # a tie whose middle is exactly C/3
+        ([50, 40, 40], (0,), (1, 2), ()),  # a tie whose middle is exactly 2C/3
+        ([50, 50, 40], (), (0, 1), (2,)),
         ([7], (), (0,), ()),
     ],
 )
@@ -89,6 +91,8 @@ def test_a_group_is_the_mean_over_its_classes():
     logits = np.eye(6)[[0, 1, 0, 0]]
     table = rows(logits, [0, 1, 1, 1], [300, 200, 50, 40, 10, 5], list("abcdef"))
     assert values(table, "accuracy", "many", "accuracy") == (pytest.approx((1 + 1 / 3) / 2), 4)
+    table = rows(logits, [0, 2, 2, 2], [300, 200, 50, 40, 10, 5], list("abcdef"))
+    assert values(table, "accuracy", "many", "accuracy") == (1, 1), "a class without test images has no part in it"
 
 
 def test_tensors_are_taken_too():

@@ -47,6 +47,14 @@ def test_attacks_on_all_points_are_counted_one_after_the_other():
     np.testing.assert_array_equal(robust(arrays), [False, False, True])
 
 
+def test_what_fell_in_a_smaller_ball_is_not_robust():
+    arrays = verdicts([[1, -1, -1]], clean=[True, True, False], carried=np.array([False, True, False]))
+    np.testing.assert_array_equal(robust(arrays), [True, False, False])
+    table = {r["metric"]: r["value"] for r in rows_from_verdicts(arrays)}
+    assert table["clean_accuracy"] == pytest.approx(2 / 3)
+    assert table["robust_accuracy"] == table["robust_accuracy.attack0"] == pytest.approx(1 / 3)
+
+
 def test_names():
     assert slice_name("Linf", 0.1) == "Linf-0.1"
     assert slice_name("Linf", 1 / 255) == "Linf-0.00392157"

@@ -70,6 +70,14 @@ def test_what_is_not_finite_is_not_hidden(loss):
     assert compiled(logits[2:3], target[2:3], 0.5).isfinite()
 
 
+@pytest.mark.parametrize("loss", [hem_loss, mm_loss])
+def test_what_ignored_samples_hold_does_not_matter(loss):
+    logits, target = draw(7, classes=4)
+    logits, target[:3] = logits.detach(), -100
+    logits[0, 1], logits[1, 1], logits[2, 0] = torch.nan, torch.inf, -torch.inf
+    same(lambda z, y: loss(z, y, 0.5), logits, target)
+
+
 def test_shapes_may_change():
     compiled = torch.compile(hem_loss, fullgraph=True, dynamic=True, backend="aot_eager")
     for number in (4, 7, 9):

@@ -186,6 +186,7 @@ def train(
     state, epochs, margins = _load(checkpoint, training)
     if not same_over_ranks(len(epochs), torch.device(device), world_size):  # one sees a file that another does not
         state, epochs, margins = None, [], []
+    before = sum(epoch["seconds"] for epoch in epochs)
     model, running = _begin(training, config, source, state, device, rank, world_size)
     margins = _margin_range(running.loss, margins)
     started = saved = time.perf_counter()
@@ -206,6 +207,7 @@ def train(
         "objective": last[f"validation_{config.objective}"],
         "metrics": {k.removeprefix("validation_"): v for k, v in last.items() if k.startswith("validation_")},
         "epochs": epochs,
+        "seconds": before,
         "images": len(splits_of(training.key, config, source).train) * config.epochs,
         "margin": margins or None,
         "model": model,
@@ -354,7 +356,7 @@ def run_training(
         except Exception as error:
             end_if_gpu_is_lost(str(place.get("device", "cpu")))
             cell = failed_by(error)
-    cell["seconds"] = time.perf_counter() - started
+    cell["seconds"] = cell.get("seconds", 0.0) + time.perf_counter() - started  # and those of a process that was killed
     cell["place"] = {"node": platform.node(), "device": "cpu", "world_size": 1, **place}
     cell |= described
     model, kept = cell.pop("model", None), cell.pop("kept", {})

@@ -134,6 +134,24 @@ def test_the_margins_of_a_continual_learner_are_those_of_all_experiences_over_a_
     assert (tmp_path / "state.pt").exists()
 
 
+def test_the_seconds_of_a_training_that_went_on_are_those_of_all_its_epochs(tmp_path, monkeypatch):
+    training, run = Training(KEY, RECIPE, {}, seed=0), RunDirectory(tmp_path)
+
+    def killed(metrics):
+        if metrics["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(training, STUDY, digits(), run, report=killed)
+    saved = torch.load(run.checkpoint(KEY), weights_only=True)
+    assert len(saved["epochs"]) == 2
+    saved["epochs"][0]["seconds"] = 1000.0
+    torch.save(saved, run.checkpoint(KEY))
+    cell = run_training(training, STUDY, digits(), run)
+    assert 1000.0 < sum(epoch["seconds"] for epoch in cell["epochs"]) < cell["seconds"] < 1100.0
+
+
 def test_a_state_that_another_training_left_in_this_ones_place_is_not_taken_up(tmp_path):
     ours, other = Training(KEY, RECIPE, {}, seed=0), Training(KEY, {**RECIPE, "learning_rate": 0.01}, {}, seed=0)
     trial._save(tmp_path / "state.pt", other, {"epoch": 1}, [{"epoch": 1.0}], [0.2, 0.4])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from study.data.experiences import positions_of, reservoir
 from study.methods.types import Epochs, Job, Running
-from study.training import fit
+from study.training import NonFiniteLoss, fit
 
 if TYPE_CHECKING:
     from study.data.types import Images, Splits
@@ -163,9 +163,13 @@ def _experiences(
             memory=remembered,
             **job.place,
         )
-        for metrics, get_state in epochs:
-            number = k * job.recipe.epochs + int(metrics["epoch"])
-            yield {**metrics, "epoch": number, "experience": k + 1}, _state(progress, get_state)
+        before = k * job.recipe.epochs
+        try:
+            for metrics, get_state in epochs:
+                number = before + int(metrics["epoch"])
+                yield {**metrics, "epoch": number, "experience": k + 1}, _state(progress, get_state)
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(before + error.epoch, error.learning_rate) from error
         inner = None
         _go_on(job, parts, memory_size, progress)
 

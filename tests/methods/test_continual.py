@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from hem import HEMLoss
 from study.methods import get_method
 from study.methods.continual import SeenClasses, _score
+from study.training import NonFiniteLoss
 from tests.methods.jobs import job, weights
 
 PARTS = ((3, 1), (0, 2), (4, 5), (6, 7), (8, 9))
@@ -56,6 +57,21 @@ def test_accuracy_is_that_of_classes_met_so_far():
     expected = np.mean([(predicted[np.isin(labels, part)] == labels[np.isin(labels, part)]).mean() for part in PARTS])
     assert last[5]["validation_acc"] == pytest.approx(expected)
     assert last[1]["validation_acc"] > 0.8  # two classes compete
+
+
+def test_a_training_that_diverges_says_in_which_of_all_its_epochs():
+    class Breaks(torch.nn.Module):
+        def __init__(self, counts):
+            super().__init__()
+            self.factor = torch.inf if len(counts) > 2 else 1.0  # from the second experience on
+
+        def forward(self, logits, target):
+            return F.cross_entropy(logits, target) * self.factor
+
+    ours = replace(job(experiences=PARTS, memory_size=20), build_loss=Breaks)
+    with pytest.raises(NonFiniteLoss, match="in epoch 3 ") as caught:
+        list(get_method("replay")(ours).epochs)
+    assert caught.value.epoch == 3
 
 
 def test_classes_that_were_not_met_neither_compete_in_validation_nor_count():

@@ -101,6 +101,7 @@ def test_a_temperature_at_an_end_of_its_range_is_told():
         table = {(r["slice"], r["metric"]): r["value"] for r in rows(z, labels, z, labels)}
         assert table["scaled", "temperature_at_end"] == 1.0
     assert temperature_range(np.array([[0.0, 1.0], [5.0, 2.0]])) == (0.02, 200.0)
+    assert temperature_range(np.array([[0.0, 1.0], [5.0, 2.0], [0.0, 900.0]])) == (0.03, 300.0), "the median's"
 
 
 def test_rows():

@@ -42,7 +42,7 @@ ORPHAN_SECONDS = 2.0
 def train_ranks(training: Training, run: RunDirectory, post: "ActorHandle[Any]") -> dict[str, Any]:
     """Have a group of ranks train this, and return the cell.
 
-    R ranks with batches of b/R give what one process with batches of b gives, but for batch normalisation and the random
+    R ranks with batches of b/R give what one process with batches of b gives, but for batch normalisation and random
     starts of adversarial training. A training whose group is lost goes on in the next free one, twice at most.
 
     Raises:

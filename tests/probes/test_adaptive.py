@@ -9,7 +9,7 @@ from torch import nn
 
 from study.errors import InputError
 from study.probes import transfer
-from study.probes.adaptive import _loss, adaptive_attack
+from study.probes.adaptive import _loss, adaptive_attack, deceives
 from study.probes.attack import attack, norm_of
 from study.probes.rejection import scores
 
@@ -100,3 +100,9 @@ def test_what_the_attack_raises_by_hand():
     """At threshold 3 the wrong class of (2, 1) lacks 1 to be larger and 2 to be accepted, of (9, 7) only the former."""
     raised = _loss(torch.tensor([[2.0, 1.0], [9.0, 7.0], [1.0, 4.0]]), torch.tensor([0, 0, 0]), "mls", 3.0)
     assert raised.tolist() == [-2.0, -2.0, 1.0]
+
+
+def test_at_the_threshold_a_sample_is_accepted():
+    """As in `dar.counted`."""
+    logits, target = torch.tensor([[0.0, 2.0], [0.0, 1.75], [2.0, 0.0]]), torch.tensor([0, 0, 0])
+    assert deceives(logits, target, "mls", 2.0).tolist() == [True, False, False]

@@ -38,6 +38,12 @@ def test_every_image_that_passed_is_remembered_with_the_same_probability():
     np.testing.assert_allclose(seen / draws, 0.1, atol=5 * np.sqrt(0.1 * 0.9 / draws))
 
 
+def test_one_place_keeps_the_first_of_two_as_often_as_the_second():
+    """Of 400 fair choices between 150 and 250 are one way, but in one of a million trials."""
+    kept = [reservoir([], 0, np.arange(2), 1, np.random.default_rng(seed))[0] for seed in range(400)]
+    assert 150 <= sum(kept) <= 250
+
+
 def test_a_memory_needs_a_place():
     with pytest.raises(InputError, match="memory: expected at least 1 image, got 0"):
         reservoir([], 0, np.arange(3), 0, np.random.default_rng(0))

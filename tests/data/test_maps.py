@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.data.convert import fit_source
-from study.data.maps import cut_maps
+from study.data.maps import _set_aside, cut_maps
 from study.data.npz import load_npz
 from study.data.types import IGNORED, Images, Source
 from study.errors import InputError
@@ -38,6 +38,13 @@ def test_parts_are_disjoint_and_whole():
 @pytest.mark.parametrize("seed", range(10))
 def test_the_only_image_of_a_class_is_for_training(seed):
     assert 0 in numbers(cut_maps(mapped(), split_seed=seed).train)
+
+
+def test_the_image_that_shows_a_rare_class_stands_for_the_common_ones_on_it():
+    shows = np.zeros((10, 3), dtype=bool)
+    shows[:, 0], shows[7, 1:] = True, True
+    for seed in range(5):
+        assert _set_aside(shows, np.random.default_rng(seed)).tolist() == [7]
 
 
 def test_seeds_decide_and_an_official_test_set_stays():

@@ -98,6 +98,13 @@ def test_softmax_outputs(mlp_digits):
     assert "softmax_outputs" in flags(model_rows(model, images, labels, norm="Linf", num_classes=10, seed=0))
 
 
+def test_some_logits_that_happen_to_lie_like_probabilities_are_no_softmax(mlp_digits):
+    inner, images, labels = mlp_digits.take(20)
+    model = Around(inner, after=lambda z: torch.where(torch.arange(len(z))[:, None] % 2 == 0, z.softmax(1), z))
+    rows = checks(model_rows(model, images, labels, norm="Linf", num_classes=10, seed=0))
+    assert (rows["softmax_outputs"]["value"], rows["softmax_outputs"]["flag"]) == (0.5, False)
+
+
 def verdicts(stands, eps=0.1, attacks=("apgd-ce", "apgd-t", "square", "apgd-margin"), norm="Linf"):
     stands = np.array(stands, dtype=np.int8)
     return {

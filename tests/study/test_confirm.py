@@ -157,6 +157,17 @@ def test_failures_of_the_machine_are_tried_again_but_not_what_diverged(tmp_path)
     assert [key.replicate for key, _ in run.cells("search")] == [0]
 
 
+def test_where_robustness_is_the_endpoint_every_arm_is_attacked_and_the_tuned_one_checked(tmp_path):
+    run = RunDirectory(tmp_path)
+    study = config(task="adversarial", losses=("ce",), attacks="quick", eps=(0.1,), attack_points=10, seeds=2,
+                   attack_replicates=1)  # fmt: skip
+    for key in confirm.confirm_keys(study):
+        run.write_cell(key, {"state": "complete"})
+    arms = {(key.arm, key.replicate, key.number) for key in ledger.attack_keys(study, run)}
+    assert arms == {(arm, 0, number) for arm in study.arms for number in (0, 1)}
+    assert {(key.arm, key.replicate, key.number) for key in ledger.health_keys(study, run)} == {("tuned", 0, 0)}
+
+
 def test_a_retraining_that_failed_is_neither_measured_nor_asked_to_be(tmp_path):
     run, study = RunDirectory(tmp_path), config(losses=("ce",), replicates=1, trials=2)
     keys = confirm.confirm_keys(study)[:2]

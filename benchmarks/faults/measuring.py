@@ -128,6 +128,30 @@ MEASURING: tuple[Fault, ...] = (
         (T_OUTPUTS,),
     ),
     Fault(
+        "calibrated-by-test-images",
+        "The temperature and the curve of reliability are those of the test images: scaled calibration is too good.",
+        OUTPUTS,
+        "rows = calibration.rows(*_test(arrays), *_held(arrays))",
+        "rows = calibration.rows(*_test(arrays), *_test(arrays))",
+        (T_OUTPUTS,),
+    ),
+    Fault(
+        "rejector-set-by-test-images",
+        "The rejector's threshold comes from the test images: it accepts the share of them that it is said to.",
+        OUTPUTS,
+        "rows += dar.rows(kinds, dar.thresholds(*_held(arrays)))",
+        "rows += dar.rows(kinds, dar.thresholds(*_test(arrays)))",
+        (T_OUTPUTS,),
+    ),
+    Fault(
+        "adaptive-attack-of-another-rejector",
+        "The attack that has to pass the rejector knows another threshold than the rejector has.",
+        "study/attack_block.py",
+        'dar.thresholds(scores["validation/logits"], scores["validation/labels"])',
+        'dar.thresholds(scores["test/logits"], scores["test/labels"])',
+        ("tests/study/test_attacks.py::test_the_adaptive_attack_knows_the_threshold_of_validation_images",),
+    ),
+    Fault(
         "corrupted-labels-of-other-images",
         "Corrupted images are scored with the labels of the first test images.",
         OUTPUTS,
@@ -271,6 +295,14 @@ MEASURING: tuple[Fault, ...] = (
         "            arrays = with_found(arrays, theirs)\n",
         "",
         ("tests/study/test_attacks.py::test_a_larger_radius_leaves_out_what_a_smaller_one_broke",),
+    ),
+    Fault(
+        "claims-on-upper-bounds",
+        "Claims about other losses than HEM are decided on quick attacks, which give an upper bound.",
+        "study/comparison/claims.py",
+        '    if run.withheld:\n        return "undecided", run.withheld\n',
+        "",
+        ("tests/study/test_claims.py",),
     ),
     # The field's baselines.
     Fault(

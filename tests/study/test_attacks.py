@@ -205,7 +205,7 @@ def test_a_failed_block_fails_its_attack_with_its_reason(attacked, tmp_path):
     assert cell["error"].endswith("~b0: its process died")
 
 
-def test_the_attack_that_has_to_pass_the_rejector_knows_the_threshold_of_the_validation_images(attacked):
+def test_the_adaptive_attack_knows_the_threshold_of_validation_images(attacked):
     config, run, _ = attacked
     for key, arrays in verdicts(config, run).items():
         outputs = read_scores(run.scores(key.at("evaluate")))

@@ -79,12 +79,13 @@ class FusedRowErrors(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
         logits, index, shift, level, count, share = ctx.saved_tensors
         z = logits.to(shift.dtype)
-        # 1 where z − shift ≥ level, else 0. A comparison would tempt the compiler to store its result. nan is no error,
-        # as in ``RowErrors``: an ignored sample's would come through the product with its 0.
-        errors = ((z - shift - level) * torch.finfo(z.dtype).max + 1.0).clamp(0.0, 1.0).nan_to_num(0.0)
+        # 1 where z − shift ≥ level, else 0. A comparison would tempt the compiler to store its result.
+        errors = ((z - shift - level) * torch.finfo(z.dtype).max + 1.0).clamp(0.0, 1.0)
         push = (upstream * share).unsqueeze(1)
         pull = push * -count.unsqueeze(1)
-        return torch.where(at_target(z, index), pull, errors * push).to(logits.dtype), None, None, None
+        # What nothing pushes gets its pull, which is 0, everywhere: nan in an ignored sample times 0 would be nan.
+        still = at_target(z, index) | (push == 0.0)
+        return torch.where(still, pull, errors * push).to(logits.dtype), None, None, None
 
 
 class FusedNormalisedRows(torch.autograd.Function):

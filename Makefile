@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make study   set up, then search, compare and show losses on long-tailed digits (about 4 min on 2 cores)"
-	@echo "make test    set up, then the whole test suite (12 to 36 min on 2 cores; needs chromium)"
+	@echo "make test    set up, then the whole test suite (12 to 38 min on 2 cores; needs chromium)"
 	@echo "make check   ruff, mypy, and whether every planted fault still fits the code"
 	@echo "make docs    the documentation: build/docs/index.html"
 	@echo "make reference RUN=results/NAME   publish a run's page and tables in results/reference"

@@ -85,7 +85,7 @@ def print_summary(run: RunDirectory, verdict: Mapping[str, Any]) -> None:
             f"{_points(row['mean'])} ± {_points(row['sd'])}",
             _difference(row),
             str(row["n"]),
-            row["verdict"] or "exploratory",
+            row["verdict"] or ("none" if row["loss"] == verdict["lead_variant"] else "exploratory"),
         )
     console.print()
     console.print(table)

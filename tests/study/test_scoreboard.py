@@ -108,6 +108,21 @@ def test_two_runs_of_one_name_are_told_apart_by_their_paths_and_one_given_twice_
             report.write_scoreboard([one, two, again], Path("scoreboard.html"), "")
 
 
+@pytest.mark.parametrize(("replicates", "lead"), [(3, "win"), (2, "none")])
+def test_the_terminal_says_of_the_lead_variant_alone_that_it_has_no_verdict(tmp_path, capsys, replicates, lead):
+    values = {loss: series[:replicates] for loss, series in {**PLANTED, "dice": [0.40, 0.43, 0.38]}.items()}
+    one = finished("imbalanced", values, replicates=replicates)
+    one.comparison.to_parquet(tmp_path / "comparison.parquet")
+    result = compare.verdict(one.comparison, one.evaluation, study=one.study)
+    report.print_summary(RunDirectory(tmp_path), result)
+    lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert {cells[1].strip(): cells[5].strip() for cells in lines} == {
+        "ce": "reference",
+        "hem+": lead,
+        "dice": "exploratory",
+    }
+
+
 def test_cells_carry_the_difference_and_its_interval():
     found = cell(board(finished("imbalanced", PLANTED)), loss="hem+")
     half = 4.302652729911275 * 0.01 * (1 / 3 + 1 / 4) ** 0.5

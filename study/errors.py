@@ -1,7 +1,10 @@
 """Errors that a user can mend: what was wrong, what was given, what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+SHOWN = 5
+"""So many names are listed in an error."""
 
 
 class InputError(ValueError):
@@ -26,6 +29,12 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     if near:
         lines.append(f"did you mean {near[0]!r}?")
     return InputError("\n".join(lines))
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def without_locks(folder: object, error: OSError) -> InputError:

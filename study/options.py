@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import os
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +36,12 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
         """Refuse names that are no text: no record, no terminal and not Ray can hold the bytes that are none."""
         for word in sys.argv[1:] if args is None else args:
-            if any(unicodedata.category(character) == "Cs" for character in word):
-                raise InputError(f"expected arguments that are text in UTF-8, got {word!a}\nrename what has it")
+            try:
+                word.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"expected arguments that are text in UTF-8, got {word!a}\nrename what has it"
+                ) from error
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

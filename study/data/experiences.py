@@ -22,10 +22,9 @@ def experiences(num_classes: int, count: int, order_seed: int) -> tuple[tuple[in
     if count < 2:
         raise InputError(f"experiences: expected at least 2, got {count}")
     if num_classes % count or num_classes < count:
-        fitting = [n for n in range(2, num_classes + 1) if num_classes % n == 0]
         raise InputError(
             f"experiences: {num_classes} classes cannot be dealt out equally to {count}\n"
-            f"allowed: {', '.join(map(str, fitting))}"
+            f"allowed: data with a multiple of {count} classes"
         )
     order = np.random.default_rng([_STREAM, order_seed]).permutation(num_classes).reshape(count, -1)
     return tuple(tuple(int(c) for c in part) for part in order)

@@ -20,15 +20,13 @@ import numpy as np
 
 from study.data.decode import EXTENSIONS
 from study.data.types import Int64Array
-from study.errors import InputError
+from study.errors import InputError, some
 
 TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation")
 TEST = ("test", "testing")
 PARTS = (TRAIN, VALIDATION, TEST)
 IMAGES, MASKS = "images", "masks"
-SHOWN = 5
-"""So many names are listed in an error."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ def list_folder(root: Path) -> Listing:
     empty = [name for name, count in zip(classes, np.bincount(train.labels, minlength=len(classes)), strict=True)
              if not count]  # fmt: skip
     if empty:
-        raise InputError(f"{parts[0]}: expected images in every class folder, got none in: {_some(empty)}")
+        raise InputError(f"{parts[0]}: expected images in every class folder, got none in: {some(empty)}")
     rest = []
     for folder in parts[1:]:
         strange = sorted(set(_class_folders(folder)) - set(classes))
         if strange:
-            raise InputError(f"{folder}: expected the classes of {parts[0]}, got also: {_some(strange)}")
+            raise InputError(f"{folder}: expected the classes of {parts[0]}, got also: {some(strange)}")
         rest.append(_classified(folder, classes))
     return _arranged(root, train, rest, classes)
 
@@ -132,7 +130,7 @@ def _by_part(folders: list[Path]) -> list[Path | None]:
     for several in found:
         if len(several) > 1:
             names = [folder.name for folder in several]
-            raise InputError(f"{several[0].parent}: expected one folder for each part, got {_some(names)}")
+            raise InputError(f"{several[0].parent}: expected one folder for each part, got {some(names)}")
     return [several[0] if several else None for several in found]
 
 
@@ -164,7 +162,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
     names = tuple(entry.name for entry in _folders(folder))
     if len(names) < 2:
         raise InputError(
-            f"{folder}: expected a folder for each class, at least two, got {_some(names) if names else 'none'}"
+            f"{folder}: expected a folder for each class, at least two, got {some(names) if names else 'none'}"
         )
     for name in names:
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
@@ -230,7 +228,7 @@ def _masked(images: Path, masks: Path) -> Part:
         if alone:
             raise InputError(
                 f"{above}: expected the same names in {shown[one]} and {shown[other]}, "
-                f"got only in {shown[one]}: {_some(alone)}"
+                f"got only in {shown[one]}: {some(alone)}"
             )
     names = sorted(found[IMAGES])
     return Part(tuple(found[IMAGES][name] for name in names), maps=tuple(found[MASKS][name] for name in names))
@@ -244,8 +242,3 @@ def _names(path: Path) -> tuple[str, ...] | None:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a text file in UTF-8, one class name a line: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())
-
-
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    shown = ", ".join(repr(name) if not name.isprintable() else name for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

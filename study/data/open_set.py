@@ -10,8 +10,8 @@ import numpy as np
 
 from study.data.registry import cut_defaults
 from study.data.tail import cut_imbalanced
-from study.data.types import SHOWN, Images, OutsideSet, Source, Splits
-from study.errors import InputError
+from study.data.types import Images, OutsideSet, Source, Splits
+from study.errors import InputError, some
 
 KNOWN_SHARE = 0.6
 UNKNOWN = "held-out classes"
@@ -70,9 +70,9 @@ def cut_open(source: Source, *, split_seed: int, order_seed: int, held_out: int 
     test = only(whole.test, known)
     for which, found, classes in (("known", test, known), ("held-out", outside, unknown)):
         if found is not None and not len(found):
-            names = ", ".join(source.classes[c] for c in classes[:SHOWN])
+            names = some([source.classes[c] for c in classes])
             raise InputError(
-                f"{source.name}: expected test images of a {which} class, got none of the {len(classes)}: {names}\n"
+                f"{source.name}: expected test images of a {which} class, got none of: {names}\n"
                 "with --resplit every class has some"
             )
     return Splits(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from study.errors import InputError
+from study.errors import InputError, some
 
 if TYPE_CHECKING:
     from study.data.kept import Kept
@@ -60,8 +60,6 @@ IGNORED = -100
 MAP_TYPES = (np.int64, np.int16)
 """Of label maps: those that are decoded from files are int16, a quarter of the memory."""
 PART_NUMBERS = 2**24
-SHOWN = 5
-"""So many names are listed in an error."""
 
 
 def check_label_array(labels: object, count: int, what: str = "labels") -> None:
@@ -225,8 +223,7 @@ class Source:
                 raise InputError(f"{self.name}: expected test images or no test set at all (None), got an empty one")
         empty = [c for c, n in zip(self.classes, self.train.counts(self.num_classes), strict=True) if n == 0]
         if empty:
-            shown = ", ".join(empty[:SHOWN]) + (f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else "")
-            raise InputError(f"{self.name}: expected training images of every class, got none of: {shown}")
+            raise InputError(f"{self.name}: expected training images of every class, got none of: {some(empty)}")
         if self.groups is not None:
             _check_groups(self.name, self.groups, self.train.labels)
             object.__setattr__(self, "groups", read_only(self.groups))

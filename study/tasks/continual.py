@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search_spaces.continual import PRESETS, RECIPES
-from study.errors import InputError
+from study.errors import InputError, some
 from study.tasks.common import IMAGE_PROBES, plain_split, recipe_from, score
 from study.tasks.types import YES, Applies, Cut, Endpoint, Task
 
@@ -22,18 +22,13 @@ def split(source: "Source", config: "StudyConfig", cut: Cut) -> "Splits":
     from study.data.experiences import experiences
     from study.seeds import derive
 
-    if config.experiences > 1 and source.num_classes % config.experiences:
-        raise InputError(
-            f"task continual deals the classes out to {config.experiences} experiences: {source.name} has "
-            f"{source.num_classes} classes\nallowed: data with a multiple of {config.experiences}"
-        )
     data = plain_split(source, config, cut)
     order = derive(cut.order_seed, "experiences", cut.final)
     dealt = experiences(len(data.classes), config.experiences, order)
     tested = set(data.test.labels.tolist())
     for part in dealt if cut.final else ():  # the search does not look at test images
         if tested.isdisjoint(part):
-            names = ", ".join(source.classes[c] for c in part)
+            names = some([source.classes[c] for c in part])
             raise InputError(
                 f"{source.name}: an experience needs test images of one of its classes, got none of: {names}\n"
                 "with --resplit every class has some"

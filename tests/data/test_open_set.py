@@ -103,6 +103,6 @@ def test_an_official_test_set_without_a_class_of_one_kind_is_named(which):
     known = known_classes(5, 1)
     there = [c for c in range(5) if (c in known) != (which == "known")]
     source = toy_source([20] * 5, [4 if c in there else 0 for c in range(5)])
-    with pytest.raises(InputError, match=f"toy: expected test images of a {which} class, got none of the .*: kind"):
+    with pytest.raises(InputError, match=f"toy: expected test images of a {which} class, got none of: kind"):
         cut_open(replace(source, name="npz:toy"), split_seed=0, order_seed=1)
     assert cut_open(replace(source, name="npz:toy").joined(), split_seed=0, order_seed=1).unknown is not None
